@@ -1,0 +1,103 @@
+"""Files that are whole or absent: written beside their name, flushed to disk, then renamed.
+
+A killed writer leaves only ``.<name>.partial-<pid>``, which the next writer of that name removes.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from trunkline.errors import Error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a fresh name beside ``path``; what is written there (file or folder) becomes ``path``.
+
+    Raises:
+        Error: nothing was written, or the disk refused it.
+    """
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob(f".{path.name}.partial-*"):
+            remove(stale)
+        yield partial
+        if not partial.exists():
+            raise Error(f"nothing was written to {path}", "run the step again with -v")
+        _flush(partial)
+        if path.is_dir():
+            remove(path)
+        os.replace(partial, path)
+    except OSError as error:
+        raise Error(f"cannot write {path}: {error.strerror or error}", "free disk space or permissions") from error
+    finally:
+        remove(partial)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file whole, or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_table(path: Path, frame: pl.DataFrame) -> None:
+    """Write a Parquet file whole, or not at all."""
+    with replacing(path) as partial:
+        frame.write_parquet(partial)
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
+    """Read a Parquet file that a stage wrote.
+
+    Raises:
+        Error: it is missing, damaged, has no rows, or lacks one of ``columns``.
+    """
+    hint = f"run `dvc repro` to write {path} again"
+    try:
+        frame = pl.read_parquet(path)
+    except FileNotFoundError:
+        raise Error(f"{path} not found", hint) from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise Error(f"{path} is damaged: {str(error).splitlines()[0]}", hint) from None
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise Error(f"{path} lacks the columns {missing}", hint)
+    if frame.is_empty():
+        raise Error(f"{path} has no rows", "see reports/data.md for the rows that were rejected")
+    return frame
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex.
+
+    Raises:
+        Error: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise Error(f"cannot read {path}: {error.strerror}", "run `dvc repro` to write it again") from None
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    members = [path] if path.is_file() else [member for member in path.rglob("*") if member.is_file()]
+    for member in members:
+        # Libraries that write weights make them private; a container or a shared cache must read them.
+        member.chmod(0o644)
+        with member.open("rb") as file:
+            os.fsync(file.fileno())

@@ -1,0 +1,51 @@
+"""What a stage owes the machine: it dies with its parent and shares nothing it must have alone."""
+
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trunkline.errors import Error
+
+LOCKS = Path(".trunkline")
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies; elsewhere do nothing.
+
+    DVC leaves its stage running when it is killed: an orphan would keep the GPU and write outputs
+    that the next run is writing too.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Hold the lock ``name`` of this working tree; the kernel releases it however the process ends.
+
+    Raises:
+        Error: another process holds it.
+    """
+    LOCKS.mkdir(exist_ok=True)
+    path = LOCKS / f"{name}.lock"
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise Error(f"{name} is already running here (process {holder})", "wait for it, or end it") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,161 @@
+"""What crosses a file boundary between steps, read at the edge, checked once, then trusted.
+
+A model folder (``models/production``, ``models/candidate``) is a Bundle: ``bundle.json`` beside the
+adapter's files. The columns of the Parquet files are named here too, so that no step guesses them.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from trunkline.errors import Error
+from trunkline.verdict import Check, FiniteFloat, Verdict, worst
+
+# data/examples.parquet; slice columns follow. `time` is a UTC datetime or null, the others text.
+EXAMPLE_COLUMNS = ("id", "partition", "customer", "conversation", "time", "message", "answer")
+# data/train.parquet and data/holdout.parquet add `input`: the message after the task's transforms.
+INPUT_COLUMN = "input"
+# data/predictions/<side>.parquet; one `score_<scorer>` column (float, null = not applicable) each follows.
+PREDICTION_COLUMNS = ("id", "output", "tokens_in", "tokens_out", "latency_ms")
+SCORE_PREFIX = "score_"
+SIDES = ("production", "candidate")
+
+
+class Record(BaseModel):
+    """A frozen JSON document that is written whole and refuses what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read one from a JSON file.
+
+        Raises:
+            Error: the file is missing, is not JSON, or does not have this record's fields.
+        """
+        hint = f"run `dvc repro` to write {path} again"
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise Error(f"{path} not found", hint) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the document"
+            raise Error(f"{path}: {where}: {first['msg']}", hint) from None
+
+    def text(self) -> str:
+        """The document as indented JSON ending in a newline, for clean diffs."""
+        return self.model_dump_json(indent=2, by_alias=True) + "\n"
+
+
+class Answer(Record):
+    """What a model must answer with.
+
+    Attributes:
+        format: ``json`` (one object), ``label`` (one of a closed set) or ``text``.
+        fields: the raw columns that make the answer; exactly one for label and text.
+        allowed: closed sets of values by field; a field not named takes any text.
+    """
+
+    format: Literal["json", "label", "text"]
+    fields: tuple[str, ...] = Field(min_length=1)
+    allowed: dict[str, tuple[str, ...]]
+
+
+class Task(Record):
+    """What a model is given and must answer; the same in training, evaluation and serving.
+
+    Attributes:
+        prompt_id: hash of the template's text and variables.
+        template: the prompt template's source (jinja2, one block a chat role).
+        variables: what the template may use besides the message, such as the labels.
+        transforms: ids ``name@version:hash`` applied to a message before it is rendered, in order.
+        answer: the answer's format.
+    """
+
+    prompt_id: str
+    template: str
+    variables: dict[str, tuple[str, ...]]
+    transforms: tuple[str, ...]
+    answer: Answer
+
+
+class Bundle(Record):
+    """A model folder's identity.
+
+    Attributes:
+        kind: ``base`` (the untuned base model) or ``lora`` (an adapter on it).
+        release: name of the release, or None for a candidate and for the base.
+        base: SHA-256 of models/base/model.safetensors.
+        weights: SHA-256 by file name of the adapter's files; empty for the base.
+        task: what the model was trained for.
+        partitions: the data partitions it was trained on.
+        trained_on: SHA-256 of data/train.parquet; None for the base.
+        params: the train section of params.yaml it was trained with; empty for the base.
+    """
+
+    kind: Literal["base", "lora"]
+    release: str | None
+    base: str
+    weights: dict[str, str]
+    task: Task
+    partitions: tuple[str, ...]
+    trained_on: str | None
+    params: dict[str, JsonValue]
+
+
+class Estimate(Record):
+    """A measured value with its interval: ``low <= value <= high`` from n units."""
+
+    value: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
+    n: int
+
+
+class Report(Record):
+    """What a step found, in ``reports/<step>.json``.
+
+    Attributes:
+        step: the step's name.
+        checks: values against limits; they decide.
+        metrics: values by name, shown and tracked by `dvc metrics`; they do not decide.
+        details: tables and series for figures.
+    """
+
+    step: str
+    verdict: Verdict
+    checks: tuple[Check, ...]
+    metrics: dict[str, JsonValue]
+    details: dict[str, JsonValue]
+
+    @classmethod
+    def of(
+        cls,
+        step: str,
+        checks: tuple[Check, ...],
+        metrics: dict[str, JsonValue],
+        details: dict[str, JsonValue],
+    ) -> Self:
+        """A report whose verdict is the worst of its checks."""
+        verdict = worst(check.verdict for check in checks)
+        return cls(step=step, verdict=verdict, checks=checks, metrics=metrics, details=details)
+
+
+class Production(Record):
+    """``data/production.json``: the release this branch is compared with, an input written in Git.
+
+    Attributes:
+        release: the release's name, or None for the base model alone.
+        revision: the 40-hex Git commit whose dvc.lock records the weights, or None for the base.
+        weights: DVC's content hash of that commit's models/candidate, or None for the base.
+        partitions: the data partitions production was trained on.
+    """
+
+    release: str | None
+    revision: str | None = Field(pattern=r"^[0-9a-f]{40}$")
+    weights: str | None
+    partitions: tuple[str, ...]
+
+

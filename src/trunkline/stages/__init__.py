@@ -1,0 +1,1 @@
+"""Functions of files, run by DVC; each stage reads and writes exactly what dvc.yaml declares."""
