@@ -111,6 +111,7 @@ class FeatureParams(Section):
     prompt: str
     holdout: OpenShare
     salt: str = Field(min_length=1)
+    leakage: Limit
 
 
 class ProductionParams(Section):

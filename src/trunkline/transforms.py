@@ -1,0 +1,106 @@
+"""Registered, versioned transformations of a message: the same functions in training and in serving.
+
+A transform is named ``name@version`` and identified by ``name@version:hash`` of its source, so a model
+folder says exactly what was done to its inputs. To change a transform, register the next version.
+"""
+
+import hashlib
+import html
+import inspect
+import re
+import unicodedata
+from collections.abc import Callable
+from types import ModuleType
+from typing import NamedTuple
+
+from trunkline import pii
+from trunkline.errors import Error
+
+TransformFunction = Callable[[str], str]
+
+
+class Transform(NamedTuple):
+    """A registered function and its identity."""
+
+    id: str
+    function: TransformFunction
+
+
+_TRANSFORMS: dict[str, Transform] = {}
+
+
+def transform(name: str, version: int, uses: tuple[ModuleType, ...] = ()) -> Callable[[TransformFunction], TransformFunction]:
+    """Register a pure function ``message -> message`` as ``name@version``.
+
+    Args:
+        name: what params.yaml calls it.
+        version: raised whenever what the function does changes.
+        uses: modules whose source decides what the function does; their text is part of its id.
+
+    Raises:
+        Error: another function is registered under that name and version.
+    """
+
+    def register(function: TransformFunction) -> TransformFunction:
+        key = f"{name}@{version}"
+        source = "".join([inspect.getsource(function), *map(inspect.getsource, uses)])
+        identity = f"{key}:{hashlib.sha256(source.encode()).hexdigest()[:12]}"
+        if key in _TRANSFORMS and _TRANSFORMS[key].id != identity:
+            raise Error(f"transform {key} is registered twice", "raise the version of one of them")
+        _TRANSFORMS[key] = Transform(identity, function)
+        return function
+
+    return register
+
+
+def identify(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The ids of registered transforms named ``name@version``.
+
+    Raises:
+        Error: one is not registered.
+    """
+    return tuple(_find(name).id for name in names)
+
+
+def changed(ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of a model's transforms whose source is another now than when the model was trained."""
+    return tuple(wanted for wanted in ids if _find(wanted.split(":")[0]).id != wanted)
+
+
+def apply(ids: tuple[str, ...], message: str) -> str:
+    """Apply transforms in order; ids may be given with or without their hash.
+
+    Raises:
+        Error: one is not registered.
+    """
+    for wanted in ids:
+        message = _find(wanted.split(":")[0]).function(message)
+    return message
+
+
+def _find(name: str) -> Transform:
+    if name not in _TRANSFORMS:
+        known = ", ".join(sorted(_TRANSFORMS))
+        raise Error(f"transform {name} is not registered; known: {known}", "correct features.transforms in params.yaml")
+    return _TRANSFORMS[name]
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
+_SPACE = re.compile(r"\s+")
+
+
+@transform("clean_text", 1)
+def clean_text(message: str) -> str:
+    """One line of NFC text without HTML entities, control characters or chat-template tokens.
+
+    A customer who writes ``<|im_end|>`` must not be able to end their own turn.
+    """
+    text = unicodedata.normalize("NFC", html.unescape(message))
+    text = _CONTROL.sub(" ", text).replace("<|", "< |").replace("|>", "| >")
+    return _SPACE.sub(" ", text).strip()
+
+
+@transform("mask_pii", 1, uses=(pii,))
+def mask_pii(message: str) -> str:
+    """Replace personal data by its kind, as the data stage does before anything is stored."""
+    return pii.mask(message)
