@@ -1,0 +1,40 @@
+"""What DVC knows about this working tree, through its command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from trunkline.errors import Error
+
+PIPELINE = Path("dvc.yaml")
+
+
+def changed_stages() -> list[str]:
+    """Names of the stages whose code, data, params or outputs differ from dvc.lock, in DVC's order.
+
+    Raises:
+        Error: there is no pipeline here, another DVC command holds the lock, or DVC failed.
+    """
+    if not PIPELINE.is_file():
+        raise Error(f"{PIPELINE} not found", "run this from the repository's top folder")
+    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Error(f"dvc status failed: {_last(done.stderr)}", "run `dvc status` to see why")
+    try:
+        status = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        raise Error(f"dvc status answered without JSON: {done.stdout[:80]!r}", "run `dvc status`") from None
+    return [_stage(name) for name in status]
+
+
+def _stage(name: str) -> str:
+    # A stage of another folder's dvc.yaml is reported as `path/dvc.yaml:stage`.
+    return name.removeprefix(f"{PIPELINE}:")
+
+
+def _last(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    wrong = [line for line in lines if line.startswith("ERROR:")]
+    return (wrong or lines or ["it said nothing"])[0].removeprefix("ERROR: ")
