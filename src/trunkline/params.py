@@ -4,10 +4,11 @@ PyYAML reads YAML 1.1 and DVC 1.2: write ``1.0e-4``, not ``1e-4``, which YAML 1.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from trunkline.errors import Error
 from trunkline.records import Answer
@@ -222,7 +223,7 @@ def load(path: Path) -> Params:
         raise Error("\n".join(lines), f"correct {path}; its comments say what each value does") from None
 
 
-def _mistake(path: Path, detail: Any) -> str:
+def _mistake(path: Path, detail: ErrorDetails) -> str:
     where = ".".join(str(part) for part in detail["loc"]) or "the whole file"
     shown = repr(detail["input"])
     if len(shown) > 60:

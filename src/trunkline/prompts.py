@@ -29,9 +29,7 @@ def render(task: Task, message: str) -> list[dict[str, str]]:
     template = _compile(task.template)
     context = template.new_context({**task.variables, "message": message})
     try:
-        return [
-            {"role": role, "content": "".join(block(context)).strip()} for role, block in template.blocks.items()
-        ]
+        return [{"role": role, "content": "".join(block(context)).strip()} for role, block in template.blocks.items()]
     except TemplateError as error:
         known = ", ".join(["message", *task.variables])
         raise Error(f"the prompt template fails: {error}", f"variables it may use: {known}") from None

@@ -4,6 +4,7 @@ A model folder (``models/production``, ``models/candidate``) is a Bundle: ``bund
 adapter's files. The columns of the Parquet files are named here too, so that no step guesses them.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
@@ -81,13 +82,27 @@ class Task(Record):
     answer: Answer
 
 
+class Base(Record):
+    """The base model's identity, in ``models/base/base.json``.
+
+    Attributes:
+        source: ``base.model`` of params.yaml.
+        weights: SHA-256 by name of the safetensors files.
+        sha256: one hash for all weights: of the only file, or of the sorted lines ``<hash>  <name>``.
+    """
+
+    source: str
+    weights: dict[str, str]
+    sha256: str
+
+
 class Bundle(Record):
     """A model folder's identity.
 
     Attributes:
         kind: ``base`` (the untuned base model) or ``lora`` (an adapter on it).
         release: name of the release, or None for a candidate and for the base.
-        base: SHA-256 of models/base/model.safetensors.
+        base: the base model's ``Base.sha256``.
         weights: SHA-256 by file name of the adapter's files; empty for the base.
         task: what the model was trained for.
         partitions: the data partitions it was trained on.
@@ -135,12 +150,14 @@ class Report(Record):
         cls,
         step: str,
         checks: tuple[Check, ...],
-        metrics: dict[str, JsonValue],
-        details: dict[str, JsonValue],
+        metrics: Mapping[str, object],
+        details: Mapping[str, object],
     ) -> Self:
         """A report whose verdict is the worst of its checks."""
         verdict = worst(check.verdict for check in checks)
-        return cls(step=step, verdict=verdict, checks=checks, metrics=metrics, details=details)
+        return cls.model_validate(
+            {"step": step, "verdict": verdict, "checks": checks, "metrics": dict(metrics), "details": dict(details)}
+        )
 
 
 class Production(Record):
@@ -157,5 +174,3 @@ class Production(Record):
     revision: str | None = Field(pattern=r"^[0-9a-f]{40}$")
     weights: str | None
     partitions: tuple[str, ...]
-
-

