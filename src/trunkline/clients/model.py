@@ -1,0 +1,190 @@
+"""Models in memory: weights checked by hash before they are used, text turned into tokens.
+
+Nothing here reaches the network: the `base` stage has fetched everything into models/base.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
+
+import jinja2
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from trunkline.clients import files
+from trunkline.errors import Error
+from trunkline.records import Bundle
+
+WEIGHTS = "model.safetensors"
+BASE_RECORD = "base.json"
+BUNDLE_RECORD = "bundle.json"
+
+logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+class LoadedModel(NamedTuple):
+    """A causal language model in evaluation mode, its tokenizer, and where it computes."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+
+
+def choose_device() -> torch.device:
+    """This process's GPU when there is one (by torchrun's LOCAL_RANK), else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def choose_precision(setting: str) -> torch.dtype:
+    """The type of the weights: as set, or for ``auto`` what this machine computes fast.
+
+    bf16 is 3 times slower than fp32 on a CPU without bf16 instructions, and 3 times faster with them.
+    """
+    if setting == "auto":
+        fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_has_bf16()
+        return torch.bfloat16 if fast else torch.float32
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}[setting]
+
+
+def choose_attention(setting: str) -> str:
+    """The attention implementation: as set, or for ``auto`` the faster one at our short sequences.
+
+    ``eager`` adds its mask to the scores: give it a float mask of 0 and -inf-like values, never a bool one.
+    """
+    if setting == "auto":
+        return "sdpa" if torch.cuda.is_available() else "eager"
+    return setting
+
+
+def load(base: Path, adapter: Path | None, precision: str, attention: str) -> LoadedModel:
+    """Load the base model, with the adapter merged into it when one is given.
+
+    Args:
+        base: a folder with model.safetensors, base.json (its SHA-256), config and tokenizer.
+        adapter: a folder with bundle.json; of kind ``base`` it stands for the base model alone.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        attention: ``auto``, ``eager`` or ``sdpa``.
+
+    Raises:
+        Error: a file is missing or is not the one that was recorded, or the model is not usable for chat.
+    """
+    base_hash = _recorded_hash(base)
+    _verify(base / WEIGHTS, base_hash)
+    bundle = None if adapter is None else _verified_bundle(adapter, base_hash)
+    tokenizer = _load_tokenizer(base)
+    device = choose_device()
+    try:
+        model = _load_weights(base, choose_precision(precision), choose_attention(attention))
+        if adapter is not None and bundle is not None and bundle.kind == "lora":
+            model = _merge(model, adapter)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise Error(f"cannot load the model in {base}: {_first_line(error)}", _rebuild(base)) from error
+    return LoadedModel(model.to(device).eval(), tokenizer, device)
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> list[int]:
+    """Token ids of a conversation up to where the model answers.
+
+    Raises:
+        Error: the model's chat template refuses these messages.
+    """
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    except jinja2.TemplateError as error:
+        roles = [message["role"] for message in messages]
+        raise Error(
+            f"the model's chat template refuses the roles {roles}: {error}", "change the roles of the prompt template"
+        ) from None
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def encode_answer(tokenizer: PreTrainedTokenizerBase, answer: str) -> list[int]:
+    """Token ids of an answer, with the token that ends it."""
+    return [*tokenizer(answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+
+
+def _cpu_has_bf16() -> bool:
+    # torch has no public question for this; a renamed private one only costs speed.
+    probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(probe() for probe in probes if probe is not None)
+
+
+def _recorded_hash(base: Path) -> str:
+    path = base / BASE_RECORD
+    try:
+        return str(json.loads(path.read_bytes())["sha256"])
+    except FileNotFoundError:
+        raise Error(f"{path} not found", _rebuild(base)) from None
+    except (ValueError, KeyError, TypeError):
+        raise Error(f"{path} does not record the model's sha256", _rebuild(base)) from None
+
+
+def _verified_bundle(adapter: Path, base_hash: str) -> Bundle:
+    bundle = Bundle.read(adapter / BUNDLE_RECORD)
+    if bundle.base != base_hash:
+        raise Error(
+            f"{adapter} was trained on the base model {bundle.base[:12]}, but this one is {base_hash[:12]}",
+            "run `dvc repro` to train it again, or restore params.yaml base",
+        )
+    for name, expected in bundle.weights.items():
+        _verify(adapter / name, expected)
+    return bundle
+
+
+def _verify(path: Path, expected: str) -> None:
+    if not path.is_file():
+        raise Error(f"{path} not found", _rebuild(path.parent))
+    actual = files.sha256(path)
+    if actual != expected:
+        raise Error(f"{path} is damaged: its SHA-256 is {actual[:12]}, not {expected[:12]}", _rebuild(path.parent))
+
+
+def _load_tokenizer(base: Path) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Error(f"cannot load the tokenizer in {base}: {_first_line(error)}", _rebuild(base)) from error
+    if not tokenizer.chat_template:
+        raise Error(
+            f"the model in {base} has no chat template", "choose an instruction-tuned model in params.yaml base"
+        )
+    if tokenizer.eos_token_id is None:
+        raise Error(f"the tokenizer in {base} has no end-of-text token", "choose another model")
+    return tokenizer
+
+
+def _load_weights(base: Path, dtype: torch.dtype, attention: str) -> Any:
+    model, info = AutoModelForCausalLM.from_pretrained(
+        base,
+        dtype=dtype,
+        attn_implementation=attention,
+        local_files_only=True,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    # transformers fills what a file lacks with random numbers and only warns.
+    if info["missing_keys"]:
+        raise ValueError(f"{len(info['missing_keys'])} weights are missing, such as {min(info['missing_keys'])}")
+    return model
+
+
+def _merge(model: PreTrainedModel, adapter: Path) -> Any:
+    import peft  # only here: it costs a second that the base model alone need not pay
+
+    return peft.PeftModel.from_pretrained(model, adapter, local_files_only=True).merge_and_unload()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _rebuild(folder: Path) -> str:
+    return f"remove {folder} and run `dvc repro`"
