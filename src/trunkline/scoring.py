@@ -7,6 +7,7 @@ A user adds one with the decorator, in the module that params.yaml names::
         return float("please" in output.lower())
 """
 
+import inspect
 import json
 import math
 import re
@@ -60,9 +61,15 @@ def scorer(name: str, aggregate: Aggregate = "mean", higher_is_better: bool = Tr
 def _add(new: Scorer) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", new.name):
         raise Error(f"scorer name {new.name!r} is not lower case letters, digits and underscores", "rename the scorer")
-    if new.name in _REGISTRY:
+    old = _REGISTRY.get(new.name)
+    # A module that is imported again registers the very same functions again.
+    if old is not None and _source(old) != _source(new):
         raise Error(f"scorer {new.name!r} is registered twice", "rename one of the two")
     _REGISTRY[new.name] = new
+
+
+def _source(known: Scorer) -> str:
+    return "" if known.function is None else inspect.getsource(known.function)
 
 
 def find(names: Sequence[str]) -> list[Scorer]:
