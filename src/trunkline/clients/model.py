@@ -3,10 +3,9 @@
 Nothing here reaches the network: the `base` stage has fetched everything into models/base.
 """
 
-import json
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
 
@@ -18,9 +17,8 @@ from transformers.utils import logging
 
 from trunkline.clients import files
 from trunkline.errors import Error
-from trunkline.records import Bundle
+from trunkline.records import Base, Bundle
 
-WEIGHTS = "model.safetensors"
 BASE_RECORD = "base.json"
 BUNDLE_RECORD = "bundle.json"
 
@@ -68,7 +66,7 @@ def load(base: Path, adapter: Path | None, precision: str, attention: str) -> Lo
     """Load the base model, with the adapter merged into it when one is given.
 
     Args:
-        base: a folder with model.safetensors, base.json (its SHA-256), config and tokenizer.
+        base: a folder with safetensors weights, base.json (their SHA-256), config and tokenizer.
         adapter: a folder with bundle.json; of kind ``base`` it stands for the base model alone.
         precision: ``auto``, ``fp32`` or ``bf16``.
         attention: ``auto``, ``eager`` or ``sdpa``.
@@ -76,8 +74,7 @@ def load(base: Path, adapter: Path | None, precision: str, attention: str) -> Lo
     Raises:
         Error: a file is missing or is not the one that was recorded, or the model is not usable for chat.
     """
-    base_hash = _recorded_hash(base)
-    _verify(base / WEIGHTS, base_hash)
+    base_hash = _verified_base(base)
     bundle = None if adapter is None else _verified_bundle(adapter, base_hash)
     tokenizer = _load_tokenizer(base)
     device = choose_device()
@@ -87,7 +84,9 @@ def load(base: Path, adapter: Path | None, precision: str, attention: str) -> Lo
             model = _merge(model, adapter)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise Error(f"cannot load the model in {base}: {_first_line(error)}", _rebuild(base)) from error
-    return LoadedModel(model.to(device).eval(), tokenizer, device)
+    model.to(device)  # type: ignore[arg-type]
+    model.eval()  # type: ignore[no-untyped-call]
+    return LoadedModel(model, tokenizer, device)
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> list[int]:
@@ -117,14 +116,14 @@ def _cpu_has_bf16() -> bool:
     return any(probe() for probe in probes if probe is not None)
 
 
-def _recorded_hash(base: Path) -> str:
-    path = base / BASE_RECORD
-    try:
-        return str(json.loads(path.read_bytes())["sha256"])
-    except FileNotFoundError:
-        raise Error(f"{path} not found", _rebuild(base)) from None
-    except (ValueError, KeyError, TypeError):
-        raise Error(f"{path} does not record the model's sha256", _rebuild(base)) from None
+def _verified_base(base: Path) -> str:
+    record = Base.read(base / BASE_RECORD)
+    for name, expected in record.weights.items():
+        _verify(base / name, expected)
+    present = {path.name for path in base.glob("*.safetensors")}
+    if present != set(record.weights) or files.combined(record.weights) != record.sha256:
+        raise Error(f"{base / BASE_RECORD} does not record the weights beside it", _rebuild(base))
+    return record.sha256
 
 
 def _verified_bundle(adapter: Path, base_hash: str) -> Bundle:
@@ -161,8 +160,8 @@ def _load_tokenizer(base: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _load_weights(base: Path, dtype: torch.dtype, attention: str) -> Any:
-    model, info = AutoModelForCausalLM.from_pretrained(
+def _load_weights(base: Path, dtype: torch.dtype, attention: str) -> PreTrainedModel:
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         base,
         dtype=dtype,
         attn_implementation=attention,
@@ -170,16 +169,18 @@ def _load_weights(base: Path, dtype: torch.dtype, attention: str) -> Any:
         use_safetensors=True,
         output_loading_info=True,
     )
+    model, info = loaded
     # transformers fills what a file lacks with random numbers and only warns.
     if info["missing_keys"]:
         raise ValueError(f"{len(info['missing_keys'])} weights are missing, such as {min(info['missing_keys'])}")
-    return model
+    return cast(PreTrainedModel, model)
 
 
-def _merge(model: PreTrainedModel, adapter: Path) -> Any:
+def _merge(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
     import peft  # only here: it costs a second that the base model alone need not pay
 
-    return peft.PeftModel.from_pretrained(model, adapter, local_files_only=True).merge_and_unload()
+    merged: PreTrainedModel = peft.PeftModel.from_pretrained(model, adapter, local_files_only=True).merge_and_unload()
+    return merged
 
 
 def _first_line(error: Exception) -> str:

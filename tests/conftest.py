@@ -1,0 +1,24 @@
+"""What several test files share: a tiny model, and no influence of the user's own configuration."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models/base-like folder with a random 3-layer Llama; copy it before changing a file in it."""
+    import tiny
+
+    return tiny.build(tmp_path_factory.mktemp("tiny") / "base")
+
+
+@pytest.fixture
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Run the test in an empty folder, as stages use paths relative to the current one."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
