@@ -1,0 +1,1 @@
+"""Writes the starter project's synthetic support messages; see data/README.md."""

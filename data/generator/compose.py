@@ -1,0 +1,170 @@
+"""Composes one message from hand-written phrases so that its intent and urgency hold for a careful reader."""
+
+import re
+from random import Random
+
+from data.generator.wording import INTENTS, load
+
+# Which everyday emergencies can hang on an intent; `any` fits all of them.
+EMERGENCIES = {
+    "card_lost": ("pay",),
+    "card_declined": ("pay",),
+    "login_problem": ("pay", "money"),
+    "limit_change": ("pay",),
+    "verify_identity": ("pay", "papers"),
+    "transfer_missing": ("money",),
+    "refund_request": ("money",),
+    "direct_debit": ("money",),
+    "statement_request": ("papers",),
+    "close_account": ("papers",),
+}
+FIXED = {"high": 0.3, "normal": 0.25, "low": 0.2}  # share whose urgency is in the request itself, not beside it
+CONTRAST, ASIDE_BEFORE, ASIDE_AFTER = 0.28, 0.16, 0.14  # share of messages that mention a second topic
+MONTHS = ("June", "July", "August", "September", "October")
+
+
+class Composer:
+    """Draws messages of one language and never the same combination of phrases twice."""
+
+    def __init__(self, language: str, random: Random) -> None:
+        self._language, self._random = language, random
+        self._phrases = load(language)
+        self._used: set[tuple[str, ...]] = set()
+
+    def message(self, intent: str, urgency: str, channel: str, month: int, extras: list[str]) -> str:
+        """A message asking for ``intent`` with ``urgency``, in the manner of ``channel``.
+
+        Args:
+            intent: what the customer asks for.
+            urgency: how soon it must be solved.
+            channel: decides greeting, sign-off, spelling and hesitations.
+            month: of the year; a month that is named in the text lies before it.
+            extras: sections of which one phrase each is added, such as ``contact``.
+        """
+        while True:
+            body, cue = self._body(intent, urgency)
+            if (*body, cue) not in self._used:
+                break
+        self._used.add((*body, cue))
+        sentences = list(body)
+        if cue:
+            sentences.insert(self._random.choice((0, len(sentences))), cue)
+        sentences += [self._pick(extra) for extra in extras if extra != "followup_open"]
+        if "followup_open" in extras:
+            sentences.insert(0, self._pick("followup_open"))
+        text = self._manner([self._fill(sentence, month) for sentence in sentences], channel)
+        return _capitalised(text) if channel != "chat" else text
+
+    def _body(self, intent: str, urgency: str) -> tuple[tuple[str, ...], str]:
+        fixed = self._phrases.get(f"{intent}.{urgency}")
+        if fixed and self._random.random() < FIXED[urgency]:
+            cues = [cue for cue in self._phrases[f"{urgency}.any"] if "{" not in cue]
+            return self._asides(intent, self._random.choice(fixed)), self._maybe(cues, 0.3)
+        cue = self._cue(intent, urgency)
+        if self._random.random() < CONTRAST:
+            return (self._contrast(intent),), cue
+        return self._asides(intent, self._pick(f"{intent}.any")), cue
+
+    def _cue(self, intent: str, urgency: str) -> str:
+        if urgency == "normal":
+            return self._maybe(self._phrases["normal.any"], 0.65)
+        cues = list(self._phrases[f"{urgency}.any"])
+        if urgency == "high":
+            for group in EMERGENCIES.get(intent, ()):
+                cues += self._phrases.get(f"high.{group}", [])
+        return self._random.choice(cues)
+
+    def _contrast(self, intent: str) -> str:
+        frame = self._pick("contrast")
+        return _put(frame, a=self._pick(f"{self._other(intent)}.topics"), b=self._pick(f"{intent}.topics"))
+
+    def _asides(self, intent: str, core: str) -> tuple[str, ...]:
+        draw = self._random.random()
+        if self._language != "en" or draw > ASIDE_BEFORE + ASIDE_AFTER:
+            return (core,)
+        frame = self._pick("aside_before" if draw < ASIDE_BEFORE else "aside_after")
+        other = self._other(intent)
+        aside = _put(frame, a=self._pick(f"{other}.topics"), r=self._pick(f"{other}.resolved"))
+        return (aside, core) if draw < ASIDE_BEFORE else (core, aside)
+
+    def _other(self, intent: str) -> str:
+        return self._random.choice([name for name in INTENTS if name != intent])
+
+    def _manner(self, sentences: list[str], channel: str) -> str:
+        opening, closing = {
+            "email": ("email_open", "email_close"),
+            "phone_transcript": ("phone_open", "phone_close"),
+            "chat": ("chat_open", "chat_close"),
+            "app": ("", "app_close"),
+        }[channel]
+        if self._language != "en":
+            opening, closing = "open", "close"
+        often = 0.9 if channel in ("email", "phone_transcript") else 0.25
+        if opening:
+            sentences = [self._fill(self._maybe(self._phrases[opening], often), 0), *sentences]
+        sentences = [*sentences, self._fill(self._maybe(self._phrases[closing], often / 1.5), 0)]
+        breaks = "\n" if channel == "email" else " "
+        head, *middle, tail = sentences if opening else ["", *sentences]
+        text = breaks.join(part for part in (head, " ".join(filter(None, middle)), tail) if part)
+        if channel == "phone_transcript":
+            text = self._hesitate(text)
+        return self._hasty(text) if channel == "chat" else text
+
+    def _hesitate(self, text: str) -> str:
+        if self._language != "en":
+            return text
+        words = []
+        for word in text.split(" "):
+            words.append(word)
+            if word.endswith((",", ".")) and self._random.random() < 0.25:
+                words.append(self._pick("phone_filler"))
+        return " ".join(words)
+
+    def _hasty(self, text: str) -> str:
+        if self._random.random() < 0.6:
+            text = re.sub(r"\b[A-Z](?=[a-z' ])", lambda match: match[0].lower(), text).rstrip(".")
+        if self._random.random() < 0.3:
+            words = list(re.finditer(r"(?<= )[a-z]{5,}(?= )", text))  # whole words, so never an address
+            if words:
+                word = self._random.choice(words)
+                text = text[: word.start() + 2] + word[0][3] + word[0][2] + text[word.start() + 4 :]
+        return text
+
+    def _fill(self, text: str, month: int) -> str:
+        return re.sub(r"\{(\w+)\}", lambda match: self._slot(match[1], month), text)
+
+    def _slot(self, name: str, month: int) -> str:
+        if name == "amount":
+            return self._amount()
+        if name == "month":
+            return MONTHS[self._random.randint(max(0, month - 8), month - 7)]
+        if name == "ref":
+            return f"{self._random.choice('ABKRT')}{self._random.randint(10000, 99999)}"
+        if name == "phone" and "phone" not in self._phrases:
+            return self._random.choice(("+44 7700 900{:03d}", "+1 202 555 01{:02d}", "(202) 555-01{:02d}")).format(
+                self._random.randint(0, 99)
+            )
+        return self._pick(name)
+
+    def _amount(self) -> str:
+        pounds = self._random.choice((self._random.randint(8, 99), self._random.randint(100, 3000)))
+        if self._language == "en":
+            pence = self._random.choice(("", "", f".{self._random.randint(10, 99)}"))
+            return f"£{pounds:,}{pence}" if self._random.random() < 0.7 else f"€{pounds}"
+        return f"{pounds} €" if self._random.random() < 0.5 else f"{pounds},{self._random.randint(10, 99)} €"
+
+    def _pick(self, section: str) -> str:
+        return self._random.choice(self._phrases[section])
+
+    def _maybe(self, phrases: list[str], share: float) -> str:
+        return self._random.choice(phrases) if self._random.random() < share else ""
+
+
+def _put(frame: str, **topics: str) -> str:
+    for name, topic in topics.items():
+        frame = frame.replace(f"{{{name}}}", topic)
+    return _capitalised(frame)
+
+
+def _capitalised(text: str) -> str:
+    return re.sub(r"(^|[.!?] |\n)([a-z])", lambda match: match[1] + match[2].upper(), text)
