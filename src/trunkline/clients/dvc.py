@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from trunkline.errors import Error
 
 PIPELINE = Path("dvc.yaml")
@@ -38,3 +40,36 @@ def _last(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     wrong = [line for line in lines if line.startswith("ERROR:")]
     return (wrong or lines or ["it said nothing"])[0].removeprefix("ERROR: ")
+
+
+def recorded_hash(lock: bytes, path: str) -> str:
+    """DVC's content hash of an output in the text of a dvc.lock.
+
+    Raises:
+        Error: the lock is not YAML, or no stage has that output.
+    """
+    try:
+        stages = yaml.safe_load(lock)["stages"].values()
+        hashes = [out["md5"] for stage in stages for out in stage.get("outs", ()) if out["path"] == path]
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise Error(
+            f"that commit's dvc.lock cannot be read: {error}", "choose a commit made after `dvc repro`"
+        ) from None
+    if not hashes:
+        raise Error(f"that commit's dvc.lock has no output {path}", "choose a commit made after `dvc repro`")
+    return str(hashes[0])
+
+
+def fetch(revision: str, path: str, target: Path) -> None:
+    """Copy an output as it was in a commit of this repository to ``target``, from the cache or a remote.
+
+    Raises:
+        Error: the commit has no such output, or neither the cache nor a remote holds it.
+    """
+    command = [sys.executable, "-m", "dvc", "get", ".", path, "--rev", revision, "--out", str(target), "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Error(
+            f"cannot fetch {path} of commit {revision[:12]}: {_last(done.stderr)}",
+            "run `dvc push` where that commit was made, and give this clone the same DVC remote",
+        )

@@ -1,0 +1,103 @@
+"""Files are whole or absent, whatever kills the writer."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from trunkline.clients import files
+from trunkline.errors import Error
+
+
+def test_a_file_is_replaced_only_when_it_is_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    files.write_text(path, "old")
+    with pytest.raises(RuntimeError), files.replacing(path) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    path = tmp_path / "model"
+    for names in (("a", "b"), ("c",)):
+        with files.replacing(path) as partial:
+            partial.mkdir()
+            for name in names:
+                (partial / name).write_text(name)
+    assert [file.name for file in path.iterdir()] == ["c"]
+
+
+def test_written_files_can_be_read_by_a_container(tmp_path):
+    with files.replacing(tmp_path / "model") as partial:
+        partial.mkdir()
+        (partial / "w").write_text("w")
+        (partial / "w").chmod(0o600)
+    assert (tmp_path / "model" / "w").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_killed_writer_leaves_the_old_file_and_the_next_writer_cleans_up(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    code = (
+        "import os, signal; from pathlib import Path; from trunkline.clients import files\n"
+        f"with files.replacing(Path({str(path)!r})) as partial:\n"
+        "    partial.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+    files.write_text(path, "new")
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["new"]
+
+
+def test_writing_nothing_is_an_error(tmp_path):
+    with pytest.raises(Error, match="nothing was written"), files.replacing(tmp_path / "a"):
+        pass
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_a_clear_error(tmp_path):
+    with pytest.raises(Error, match="No space left") as caught, files.replacing(tmp_path / "a") as partial:
+        partial.symlink_to("/dev/full")
+        with partial.open("w") as file:
+            file.write("x" * 10)
+    assert str(tmp_path / "a") in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "not found"), (b"", "damaged"), (b"PAR1 nonsense", "damaged"), ("half", "damaged")],
+)
+def test_a_damaged_table_is_a_clear_error(tmp_path, content, said):
+    path = tmp_path / "t.parquet"
+    if content == "half":
+        pl.DataFrame({"a": range(1000)}).write_parquet(path)
+        os.truncate(path, path.stat().st_size // 2)
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(Error, match=said):
+        files.read_table(path, ("a",))
+
+
+def test_a_table_without_the_columns_or_rows_is_an_error(tmp_path):
+    path = tmp_path / "t.parquet"
+    files.write_table(path, pl.DataFrame({"a": [1]}))
+    assert files.read_table(path, ("a",)).height == 1
+    with pytest.raises(Error, match=r"lacks the columns \['b'\]"):
+        files.read_table(path, ("a", "b"))
+    files.write_table(path, pl.DataFrame({"a": []}))
+    with pytest.raises(Error, match="has no rows"):
+        files.read_table(path, ("a",))
+
+
+def test_several_files_have_one_hash(tmp_path):
+    assert files.combined({"a": "1"}) == "1"
+    assert files.combined({"a": "1", "b": "2"}) == files.combined({"b": "2", "a": "1"})
+    assert files.combined({"a": "1", "b": "2"}) != files.combined({"a": "2", "b": "1"})

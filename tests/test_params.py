@@ -1,0 +1,96 @@
+"""params.yaml: complete, typed, all mistakes at once, the same for both YAML parsers."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ruamel.yaml import YAML
+
+from trunkline import params
+from trunkline.errors import Error
+
+PARAMS = Path(__file__).parent.parent / "params.yaml"
+
+
+def changed(tmp_path: Path, **changes: object) -> Path:
+    """params.yaml with values replaced by `section__key=value`; `...` removes the key."""
+    content = yaml.safe_load(PARAMS.read_text())
+    for name, value in changes.items():
+        *parents, key = name.split("__")
+        place = content
+        for parent in parents:
+            place = place[parent]
+        if value is ...:
+            del place[key]
+        else:
+            place[key] = value
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_the_projects_own_params_are_valid():
+    assert params.load(PARAMS).project.name == "support-triage"
+
+
+def test_pyyaml_and_dvcs_parser_read_the_same_values():
+    """PyYAML reads YAML 1.1 (`1e-4` is text, `on` is true) and DVC reads 1.2."""
+    assert YAML(typ="safe").load(PARAMS) == yaml.safe_load(PARAMS.read_text())
+
+
+def test_all_mistakes_are_told_at_once_with_their_path_and_value(tmp_path):
+    path = changed(tmp_path, train__epochs="lots", train__epoch=3, features__holdout=1.5, gate__margin=...)
+    with pytest.raises(Error) as caught:
+        params.load(path)
+    problem = caught.value.problem
+    for said in ("train.epochs", "'lots'", "train.epoch:", "features.holdout", "1.5", "gate.margin: Field required"):
+        assert said in problem
+    assert len(problem.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"base__model": "hub:org/name@main"}, "base.model"),
+        ({"base__model": "wheel:package:file.gguf"}, "base.model"),
+        ({"base__sha256": "b179"}, "base.sha256"),
+        ({"data__answer__format": "label"}, "exactly one field"),
+        ({"data__answer__fields": []}, "data.answer.fields"),
+        ({"data__answer__allowed": {"product": ["card"]}}, "not in fields"),
+        ({"data__message_chars": {"min": 10, "max": 5}}, "min 10 is larger than max 5"),
+        ({"data__limits__shift": {"pass": 0.1}}, "data.limits.shift.fail"),
+        ({"gate__margin": 0}, "gate.margin"),
+        ({"gate__margin": 2}, "gate.margin"),
+        ({"gate__primary": "accuracy"}, "accuracy"),
+        ({"gate__guardrails": {"toxicity": 0.1}}, "toxicity"),
+        ({"evaluate__scorers": []}, "evaluate.scorers"),
+        ({"train__learning_rate": float("nan")}, "train.learning_rate"),
+        ({"train__seed": 1.5}, "train.seed"),
+        ({"project__name": "Support Triage"}, "project.name"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path, changes, said):
+    with pytest.raises(Error, match=said):
+        params.load(changed(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"train: [1, 2", "not valid YAML"),
+        (b"train: \xff\xfe", "not valid YAML"),
+        (b"", "the whole file"),
+        (b"- a\n- b\n", "the whole file"),
+    ],
+)
+def test_a_broken_file_is_one_clear_error(tmp_path, content, said):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(Error, match=said):
+        params.load(path)
+
+
+def test_a_missing_file_says_where_to_run(tmp_path):
+    with pytest.raises(Error, match="not found") as caught:
+        params.load(tmp_path / "params.yaml")
+    assert "top folder" in caught.value.hint
