@@ -166,7 +166,12 @@ def test_a_margin_or_level_outside_0_to_1_is_refused(name, value):
 
 @pytest.mark.parametrize(
     ("difference", "message"),
-    [([], "no unit"), ([0.0, float("nan")], "NaN"), ([float("inf")], "NaN or infinite"), ([0.2, -3.5], "outside")],
+    [
+        ([], "no example"),
+        ([0.0, float("nan")], "1 of 2 .* NaN"),
+        ([float("inf")], "NaN or infinite"),
+        ([0.2, -3.5], "outside"),
+    ],
 )
 def test_what_cannot_be_decided_is_an_error(difference, message):
     with pytest.raises(Error, match=message):

@@ -29,8 +29,7 @@ _BETS = ((0.8, 0.8), (2.0, 0.2))
 _LARGEST_LOSS = 0.9
 # The variance starts as if this many units of this variance had been seen.
 _PRIOR_UNITS, _PRIOR_VARIANCE = 10, 0.25
-# The betting test has settled in nine of ten cases by this multiple of the fixed sample size.
-_SETTLED = 1.4
+_SETTLED = 1.4  # nine of ten betting tests have settled by this multiple of the fixed sample size
 _BISECTIONS = 40
 
 
@@ -49,12 +48,10 @@ class Rule:
     beta: float
 
     def __post_init__(self) -> None:
-        for name, value in (("margin", self.margin), ("alpha", self.alpha), ("beta", self.beta)):
+        for name, value in vars(self).items():
             if not 0 < value < 1:
-                raise Error(
-                    f"gate.{name} is {value}; it must be above 0 and below 1",
-                    "a margin is a share: 0.02 tolerates a loss of 2 points in 100",
-                )
+                hint = "a margin is a share: 0.02 tolerates a loss of 2 points in 100"
+                raise Error(f"gate.{name} is {value}; it must be above 0 and below 1", hint)
 
 
 @dataclass(frozen=True)
@@ -107,11 +104,7 @@ def differences(candidate: Floats, production: Floats, units: Sequence[str], see
             "both models must answer the same examples: run `dvc repro evaluate`",
         )
     difference = np.asarray(candidate, dtype=np.float64) - np.asarray(production, dtype=np.float64)
-    if difference.size == 0:
-        raise Error("no example was scored on both sides", "run `dvc repro evaluate`, and see reports/data.md")
-    if not np.isfinite(difference).all():
-        count = int((~np.isfinite(difference)).sum())
-        raise Error(f"{count} of {difference.size} score pairs are NaN or infinite", "correct the scorer")
+    _check_measured(difference)
     row = {unit: index for index, unit in enumerate(ordered(units, seed))}
     index = np.array([row[unit] for unit in units])
     means: Floats = (np.bincount(index, weights=difference) / np.bincount(index)).astype(np.float64)
@@ -131,7 +124,7 @@ def decide(difference: Floats, rule: Rule) -> Decision:
     Raises:
         Error: no units, NaN, or values outside [-1, 1].
     """
-    _check(difference)
+    _check_range(difference)
     passed = _first(_capital(difference, -rule.margin, rule.margin, rule.alpha), rule.alpha)
     failed = _first(_capital(-difference, 0.0, rule.margin, rule.beta), rule.beta)
     mean = float(difference.mean())
@@ -152,6 +145,22 @@ def decide(difference: Floats, rule: Rule) -> Decision:
     )
 
 
+def sentence(scorer: str, decision: Decision, rule: Rule, unit: str) -> str:
+    """The decision for a reader who knows the product; ``unit`` is singular, such as ``conversation``."""
+    size = f"is {100 * abs(decision.difference):.1f} points {'better' if decision.difference > 0 else 'worse'} than"
+    start = (
+        f"The candidate {size if decision.difference else 'scores the same as'} production on {scorer} "
+        f"(interval {100 * decision.low:+.1f} to {100 * decision.high:+.1f} points)"
+    )
+    allowed = f"a loss of up to {100 * rule.margin:g} points is allowed"
+    enough = f"{decision.used} of {decision.units} {unit}s were enough to tell."
+    if decision.verdict is Verdict.PASS:
+        return f"{start}; {allowed}, so it passes. {enough}"
+    if decision.verdict is Verdict.FAIL:
+        return f"{start}; it is worse, so it fails. {enough}"
+    return f"{start}; {allowed}, and {decision.units} {unit}s cannot tell. About {decision.more} more would."
+
+
 def fixed_sample(variance: float, gap: float, rule: Rule) -> float:
     """Units with which a test of fixed size tells ``gap`` from 0 at the rule's error rates.
 
@@ -161,17 +170,22 @@ def fixed_sample(variance: float, gap: float, rule: Rule) -> float:
     return z * z * variance / (gap * gap)
 
 
-def _check(difference: Floats) -> None:
-    if difference.size == 0:
-        raise Error("there is no unit to compare", "run `dvc repro evaluate`, and see reports/data.md")
-    if not np.isfinite(difference).all():
-        raise Error("a difference is NaN or infinite", "correct the scorer")
+def _check_range(difference: Floats) -> None:
+    _check_measured(difference)
     largest = float(np.abs(difference).max())
     if largest > 1:
         raise Error(
             f"a score difference of {largest:.3g} is outside [-1, 1]",
             "gate by a scorer between 0 and 1, such as exact_match; nll and counts cannot decide",
         )
+
+
+def _check_measured(difference: Floats) -> None:
+    if difference.size == 0:
+        raise Error("no example was scored on both sides", "run `dvc repro evaluate`, and see reports/data.json")
+    count = int((~np.isfinite(difference)).sum())
+    if count:
+        raise Error(f"{count} of {difference.size} score pairs are NaN or infinite", "correct the scorer")
 
 
 def _stakes(difference: Floats, margin: float, level: float) -> Floats:
