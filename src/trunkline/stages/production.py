@@ -34,7 +34,7 @@ def run(params: Params) -> None:
     message = f"production is {pinned.release or f'the untuned base model {base.source}'}"
     check = Check(name="production.pinned", verdict=Verdict.PASS, value=None, limit=None, message=message)
     metrics = {"release": pinned.release, "revision": pinned.revision}
-    files.write_text(REPORT, Report.of("production", (check,), metrics, {"partitions": pinned.partitions}).text())
+    files.write_text(REPORT, Report.of("production", (check,), metrics, {"partitions": list(pinned.partitions)}).text())
 
 
 def _untuned(base: Base) -> Bundle:

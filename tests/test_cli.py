@@ -1,0 +1,50 @@
+"""The command line: the lifecycle, exit codes, one error with its next step."""
+
+import pytest
+import starter
+
+from trunkline import cli
+from trunkline.verdict import Verdict
+
+
+def test_help_reads_as_the_lifecycle(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    steps = [*cli.STAGES, *cli.OPERATIONS]
+    places = [text.index(f"  {step:<12}") for step in steps]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("arguments", [[], ["trian"], ["train", "--fast"], ["pin"]])
+def test_a_wrong_command_line_is_2(arguments):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+
+
+def test_an_error_is_1_with_the_next_step_on_stderr(in_tmp, capsys):
+    assert cli.main(["features"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == "error: params.yaml not found\nhint: run this from the repository's top folder\n"
+
+
+def test_an_error_is_an_annotation_in_github_actions(in_tmp, capsys, monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    (in_tmp / "params.yaml").write_text("a: [")
+    cli.main(["features"])
+    annotation = capsys.readouterr().err.splitlines()[-1]
+    assert annotation.startswith("::error::params.yaml is not valid YAML")
+
+
+def test_a_stage_that_works_is_0(in_tmp):
+    starter.inputs(in_tmp)
+    starter.examples(in_tmp)
+    starter.settings(in_tmp)
+    assert cli.main(["features"]) == 0
+
+
+def test_verdicts_have_the_documented_exit_codes():
+    assert cli.EXIT_CODES == {Verdict.PASS: 0, Verdict.FAIL: 3, Verdict.INCONCLUSIVE: 4}

@@ -1,0 +1,166 @@
+"""Pin and fetch production: a Git revision's candidate, from DVC's cache or remote, verified."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import starter
+
+from trunkline.clients import files
+from trunkline.errors import Error
+from trunkline.operations import pin
+from trunkline.records import Base, Bundle, Production, Task
+from trunkline.stages import features, production
+
+PIPELINE = """
+stages:
+  base:
+    cmd: mkdir -p models && cp -r made/base models/base
+    outs: [models/base]
+  train:
+    cmd: mkdir -p models && cp -r made/candidate models/candidate
+    outs: [models/candidate]
+"""
+
+
+def dvc(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", *arguments], check=True, capture_output=True)
+
+
+def make_candidate(folder: Path, content: str) -> None:
+    """A trained candidate as the train stage leaves it, in `made/`, which DVC's stages copy."""
+    base_hash = files.sha256(folder / "made/base/model.safetensors")
+    candidate = folder / "made/candidate"
+    candidate.mkdir(parents=True, exist_ok=True)
+    (candidate / "adapter_model.safetensors").write_text(content)
+    bundle = Bundle(
+        kind="lora",
+        release=None,
+        base=base_hash,
+        weights={"adapter_model.safetensors": files.sha256(candidate / "adapter_model.safetensors")},
+        task=Task.read(features.TASK),
+        partitions=("2026-07", "2026-08"),
+        trained_on="0" * 64,
+        params={},
+    )
+    files.write_text(candidate / "bundle.json", bundle.text())
+
+
+def make_base(folder: Path, content: str) -> None:
+    base = folder / "made/base"
+    base.mkdir(parents=True, exist_ok=True)
+    (base / "model.safetensors").write_text(content)
+    digest = files.sha256(base / "model.safetensors")
+    record = Base(source=f"path:{content}", weights={"model.safetensors": digest}, sha256=digest)
+    files.write_text(base / "base.json", record.text())
+
+
+def commit(folder: Path, message: str) -> str:
+    dvc("repro", "--force")
+    starter.git(folder, "add", "-A")
+    starter.git(folder, "commit", "-qm", message)
+    return starter.git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(in_tmp):
+    """A repository with one trained candidate, committed."""
+    starter.git(in_tmp, "init", "-q")
+    dvc("init", "-q")
+    starter.inputs(in_tmp)
+    starter.examples(in_tmp)
+    features.run(starter.settings(in_tmp))
+    make_base(in_tmp, "base one")
+    make_candidate(in_tmp, "first")
+    (in_tmp / "dvc.yaml").write_text(PIPELINE)
+    commit(in_tmp, "first candidate")
+    return in_tmp
+
+
+def test_before_the_first_release_production_is_the_untuned_base(repository):
+    settings = starter.settings(repository)
+    production.run(settings)
+    bundle = Bundle.read(production.FOLDER / "bundle.json")
+    assert (bundle.kind, bundle.release, bundle.weights) == ("base", None, {})
+    assert bundle.task == Task.read(features.TASK)
+
+
+def test_a_pinned_revision_is_fetched_though_the_working_tree_has_moved_on(repository):
+    settings = starter.settings(repository)
+    make_candidate(repository, "second")
+    commit(repository, "second candidate")
+    assert "pins HEAD~1" in pin.run(settings, "HEAD~1")
+    pinned = Production.read(Path(settings.production.pinned))
+    assert pinned.partitions == ("2026-07", "2026-08")
+    assert pinned.weights.endswith(".dir")
+    production.run(settings)
+    assert (production.FOLDER / "adapter_model.safetensors").read_text() == "first"
+    assert Bundle.read(production.FOLDER / "bundle.json").release == "HEAD~1"
+
+
+def test_a_release_on_another_base_model_brings_it_along(repository):
+    settings = starter.settings(repository)
+    make_base(repository, "base two")
+    make_candidate(repository, "second")
+    commit(repository, "second candidate")
+    pin.run(settings, "HEAD~1")
+    production.run(settings)
+    assert (production.FOLDER / "base/model.safetensors").read_text() == "base one"
+
+
+def test_base_unpins(repository):
+    settings = starter.settings(repository)
+    pin.run(settings, "HEAD")
+    assert "untuned base model" in pin.run(settings, "base")
+    assert Production.read(Path(settings.production.pinned)).revision is None
+
+
+def test_a_revision_without_a_candidate_is_refused(repository):
+    settings = starter.settings(repository)
+    with pytest.raises(Error, match="no such revision|unknown"):
+        pin.run(settings, "v9.9.9")
+    (repository / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    starter.git(repository, "commit", "-qam", "empty lock")
+    with pytest.raises(Error, match="has no output models/candidate"):
+        pin.run(settings, "HEAD")
+
+
+def test_weights_that_are_nowhere_are_named(repository):
+    settings = starter.settings(repository)
+    pin.run(settings, "HEAD")
+    shutil.rmtree(repository / ".dvc/cache")
+    shutil.rmtree(repository / "models")
+    make_models(repository)
+    with pytest.raises(Error, match="cannot fetch models/candidate") as caught:
+        production.run(settings)
+    assert "dvc push" in caught.value.hint
+    assert not production.FOLDER.exists()
+
+
+def test_a_corrupted_cache_object_is_never_used(repository):
+    """DVC trusts its cache: only the hash in the bundle tells."""
+    settings = starter.settings(repository)
+    pin.run(settings, "HEAD")
+    content = (repository / "models/candidate/adapter_model.safetensors").read_text()
+    for cached in (repository / ".dvc/cache").rglob("*"):
+        if cached.is_file() and cached.read_text() == content:
+            cached.chmod(0o644)
+            cached.write_text("garbage")
+            cached.chmod(0o444)
+    with pytest.raises(Error, match="is not the file that was trained"):
+        production.run(settings)
+    assert not production.FOLDER.exists()
+
+
+def test_a_broken_pin_is_refused(repository):
+    settings = starter.settings(repository)
+    Path(settings.production.pinned).write_text(json.dumps({"release": "x"}))
+    with pytest.raises(Error, match="data/production.json: revision"):
+        production.run(settings)
+
+
+def make_models(folder: Path) -> None:
+    shutil.copytree(folder / "made/base", folder / "models/base")
