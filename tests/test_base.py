@@ -5,8 +5,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import starter
 
+import starter
 from trunkline.clients import files
 from trunkline.errors import Error
 from trunkline.records import Base, Report

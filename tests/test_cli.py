@@ -1,8 +1,8 @@
 """The command line: the lifecycle, exit codes, one error with its next step."""
 
 import pytest
-import starter
 
+import starter
 from trunkline import cli
 from trunkline.verdict import Verdict
 

@@ -2,8 +2,8 @@
 
 import polars as pl
 import pytest
-import starter
 
+import starter
 from trunkline import prompts, transforms
 from trunkline.clients import files
 from trunkline.errors import Error

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import starter
 
+import starter
 from trunkline.clients import files
 from trunkline.errors import Error
 from trunkline.operations import pin

@@ -1,8 +1,8 @@
 """The production stage: with `pin` it is one story, told in test_pin; here what it needs to start."""
 
 import pytest
-import starter
 
+import starter
 from trunkline.errors import Error
 from trunkline.stages import production
 
