@@ -24,17 +24,11 @@ lint: .venv/installed
 
 # Rewrites requirements.lock from pyproject.toml; review the difference like code.
 lock:
-	@$(PYTHON) .github/lock.py > requirements.lock.partial
+	@$(PYTHON) .ci/lock.py > requirements.lock.partial
 	@mv requirements.lock.partial requirements.lock
 
 clean:
-	@rm -rf .venv .trunkline
+	@rm -rf .venv .venv.lock .trunkline
 
 .venv/installed: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 13) else "error: Trunkline needs Python 3.11 or 3.12, and $(PYTHON) is " + sys.version.split()[0] + "; run `make PYTHON=python3.11`")'
-	@echo "installing into .venv (a few minutes, once)"
-	@rm -rf .venv
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --requirement requirements.lock
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
+	@$(PYTHON) .ci/install.py

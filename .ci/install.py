@@ -1,0 +1,47 @@
+"""Makes .venv from requirements.lock: what `make run` and `make test` do first, in any Python 3."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+VENV = ".venv"
+STAMP = os.path.join(VENV, "installed")
+SOURCES = ("requirements.lock", "pyproject.toml")
+
+
+def main():
+    """Install unless another process has just done so; exit with one line when Python does not fit."""
+    if not (3, 11) <= sys.version_info[:2] < (3, 13):
+        found = sys.version.split()[0]
+        sys.exit("error: Trunkline needs Python 3.11 or 3.12, this is " + found + "; try: make PYTHON=python3.11")
+    import fcntl
+
+    with open(".venv.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not fresh():
+            install()
+
+
+def fresh():
+    """Whether the last complete installation is newer than what it was made from."""
+    return os.path.exists(STAMP) and all(os.path.getmtime(STAMP) >= os.path.getmtime(name) for name in SOURCES)
+
+
+def install():
+    """Make the environment anew; the stamp is written last, so a killed installation starts again."""
+    print("installing into " + VENV + " (a few minutes, once)", file=sys.stderr, flush=True)
+    shutil.rmtree(VENV, ignore_errors=True)
+    subprocess.check_call([sys.executable, "-m", "venv", VENV])
+    pip = [os.path.join(VENV, "bin", "python"), "-m", "pip", "-qq", "--disable-pip-version-check", "install"]
+    try:
+        subprocess.check_call([*pip, "--requirement", "requirements.lock"])
+        subprocess.check_call([*pip, "--no-deps", "--no-build-isolation", "--editable", "."])
+    except subprocess.CalledProcessError:
+        sys.exit("error: pip could not install requirements.lock; see above, and check the package index")
+    with open(STAMP, "w"):
+        pass
+
+
+if __name__ == "__main__":
+    main()
