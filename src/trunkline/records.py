@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from trunkline.errors import Error
 from trunkline.verdict import Check, FiniteFloat, Verdict, worst
 
+# A raw column `x` is read as text in `x`, with the kind of each value in `x:kind` (null: no value).
+CELL_KINDS = ("text", "integer", "number", "boolean", "time", "other")
+KIND_SUFFIX = ":kind"
 # data/examples.parquet; slice columns follow. `time` is a UTC datetime or null, the others text.
 EXAMPLE_COLUMNS = ("id", "partition", "customer", "conversation", "time", "message", "answer")
 # data/train.parquet and data/holdout.parquet add `input`: the message after the task's transforms.
