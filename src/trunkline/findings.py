@@ -1,0 +1,65 @@
+"""What the reports of a pull request add up to: everything in them that is not a pass."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from trunkline.errors import Error
+from trunkline.records import Report
+from trunkline.verdict import Verdict, worst
+
+# The stages whose reports must be there and pass; `trunkline gate` exits with the worst of them.
+REQUIRED = ("base", "data", "features", "production", "train", "evaluate", "compare")
+
+
+class Finding(NamedTuple):
+    """One thing that keeps the pull request from passing."""
+
+    verdict: Verdict
+    step: str
+    text: str
+
+
+def collect(reports: Mapping[str, Report | Error], changed: Sequence[str] | Error) -> list[Finding]:
+    """All findings, the worst first. Missing, unreadable or stale reports are inconclusive.
+
+    Args:
+        reports: every required report, or why it cannot be read.
+        changed: the stages whose reports are not of this working tree, or why that is unknown.
+    """
+    found = _stale(changed)
+    for step in REQUIRED:
+        report = reports.get(step, Error(f"there is no report of {step}", "run `dvc repro`"))
+        if isinstance(report, Error):
+            found.append(Finding(Verdict.INCONCLUSIVE, step, f"{report.problem}; {report.hint}"))
+        else:
+            found += _in_report(step, report)
+    return sorted(found, key=lambda finding: finding.verdict is not Verdict.FAIL)
+
+
+def verdict_of(findings: Sequence[Finding]) -> Verdict:
+    """The worst verdict; pass when every required report was read and held nothing else."""
+    return worst([Verdict.PASS, *(finding.verdict for finding in findings)])
+
+
+def _in_report(step: str, report: Report) -> list[Finding]:
+    found = [
+        Finding(check.verdict, step, f"{check.name}: {check.message}")
+        for check in report.checks
+        if check.verdict is not Verdict.PASS
+    ]
+    if not report.checks:
+        found.append(Finding(Verdict.INCONCLUSIVE, step, "it checked nothing"))
+    elif report.verdict is not worst(check.verdict for check in report.checks):
+        # Edited by hand, or by a merge: neither of the two can be trusted.
+        found.append(Finding(worst([report.verdict, Verdict.INCONCLUSIVE]), step, "its verdict is not its checks'"))
+    return found
+
+
+def _stale(changed: Sequence[str] | Error) -> list[Finding]:
+    if isinstance(changed, Error):
+        text = f"cannot tell whether the reports are of this code, data and params: {changed.problem}; {changed.hint}"
+    elif changed:
+        text = f"the reports are not of this code, data and params ({', '.join(changed)} changed): run `dvc repro`"
+    else:
+        return []
+    return [Finding(Verdict.INCONCLUSIVE, "dvc", text)]

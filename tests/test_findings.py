@@ -1,0 +1,78 @@
+import pytest
+
+from trunkline import cli, findings
+from trunkline.errors import Error
+from trunkline.records import Report
+from trunkline.verdict import Check, Verdict
+
+PASSED = Check(name="a.limit", verdict=Verdict.PASS, value=0.0, limit=1.0, message="fine")
+
+
+def report(step: str, *verdicts: Verdict) -> Report:
+    checks = tuple(
+        PASSED.model_copy(update={"verdict": verdict, "message": f"{verdict} it is"}) for verdict in verdicts
+    )
+    return Report.of(step, checks, {}, {})
+
+
+def complete(**changed: Report | Error) -> dict[str, Report | Error]:
+    return {step: report(step, Verdict.PASS) for step in findings.REQUIRED} | changed
+
+
+def test_every_stage_of_the_pipeline_is_required():
+    assert tuple(cli.STAGES) == findings.REQUIRED
+
+
+def test_all_reports_passing_and_up_to_date_is_a_pass_without_findings():
+    found = findings.collect(complete(), [])
+    assert found == []
+    assert findings.verdict_of(found) is Verdict.PASS
+
+
+@pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.INCONCLUSIVE])
+@pytest.mark.parametrize("step", findings.REQUIRED)
+def test_one_bad_check_anywhere_decides(step, verdict):
+    found = findings.collect(complete(**{step: report(step, Verdict.PASS, verdict)}), [])
+    assert found == [findings.Finding(verdict, step, f"a.limit: {verdict} it is")]
+    assert findings.verdict_of(found) is verdict
+
+
+@pytest.mark.parametrize("step", findings.REQUIRED)
+def test_a_missing_report_is_inconclusive_with_its_reason(step):
+    missing = Error(f"reports/{step}.json not found", "run `dvc repro`")
+    for reports in (complete(**{step: missing}), {key: value for key, value in complete().items() if key != step}):
+        found = findings.collect(reports, [])
+        assert findings.verdict_of(found) is Verdict.INCONCLUSIVE
+        assert step in found[0].text
+
+
+def test_no_reports_at_all_are_not_a_pass():
+    assert findings.verdict_of(findings.collect({}, [])) is Verdict.INCONCLUSIVE
+
+
+def test_a_report_that_checked_nothing_is_inconclusive():
+    found = findings.collect(complete(train=report("train")), [])
+    assert [(finding.verdict, finding.text) for finding in found] == [(Verdict.INCONCLUSIVE, "it checked nothing")]
+
+
+def test_a_verdict_edited_by_hand_is_not_believed():
+    failed = report("compare", Verdict.FAIL)
+    found = findings.collect(complete(compare=failed.model_copy(update={"verdict": Verdict.PASS})), [])
+    assert findings.verdict_of(found) is Verdict.FAIL
+    worse = report("compare", Verdict.PASS).model_copy(update={"verdict": Verdict.FAIL})
+    assert findings.verdict_of(findings.collect(complete(compare=worse), [])) is Verdict.FAIL
+
+
+def test_stale_reports_are_inconclusive_and_name_what_changed():
+    found = findings.collect(complete(), ["train", "evaluate"])
+    assert findings.verdict_of(found) is Verdict.INCONCLUSIVE
+    assert "train, evaluate changed" in found[0].text
+
+
+def test_not_knowing_whether_they_are_stale_is_inconclusive():
+    assert findings.verdict_of(findings.collect(complete(), Error("dvc is locked", "wait"))) is Verdict.INCONCLUSIVE
+
+
+def test_the_worst_comes_first():
+    reports = complete(data=report("data", Verdict.INCONCLUSIVE), compare=report("compare", Verdict.FAIL))
+    assert [finding.step for finding in findings.collect(reports, [])] == ["compare", "data"]
