@@ -18,8 +18,10 @@ EMERGENCIES = {
     "statement_request": ("papers",),
     "close_account": ("papers",),
 }
-FIXED = {"high": 0.3, "normal": 0.25, "low": 0.2}  # share whose urgency is in the request itself, not beside it
+FIXED = {"high": 0.3, "normal": 0.2, "low": 0.15}  # share whose urgency is in the request itself, not beside it
+TURNED = 0.35  # share of urgency cues whose meaning hangs on the order of their words
 CONTRAST, ASIDE_BEFORE, ASIDE_AFTER = 0.28, 0.16, 0.14  # share of messages that mention a second topic
+AMOUNTS = {"amount": ((8, 99), (100, 3000)), "small": ((2, 40),), "large": ((600, 2000), (2000, 9000))}
 MONTHS = ("June", "July", "August", "September", "October")
 
 
@@ -48,24 +50,33 @@ class Composer:
         self._used.add((*body, cue))
         sentences = list(body)
         if cue:
-            sentences.insert(self._random.choice((0, len(sentences))), cue)
+            sentences.insert(self._cue_place(cue, len(sentences)), cue)
         sentences += [self._pick(extra) for extra in extras if extra != "followup_open"]
-        if "followup_open" in extras:
+        if "followup_open" in extras and "first" not in cue:
             sentences.insert(0, self._pick("followup_open"))
         text = self._manner([self._fill(sentence, month) for sentence in sentences], channel)
         return _capitalised(text) if channel != "chat" else text
 
+    def _cue_place(self, cue: str, size: int) -> int:
+        # A cue that points back ("it", "that") stands after the request, any other may also open the message.
+        points_back = self._language != "en" or re.search(r"\b([Ii]t|that|this|its|it's)\b", cue)
+        return size if points_back else self._random.choice((0, size))
+
     def _body(self, intent: str, urgency: str) -> tuple[tuple[str, ...], str]:
         fixed = self._phrases.get(f"{intent}.{urgency}")
         if fixed and self._random.random() < FIXED[urgency]:
-            cues = [cue for cue in self._phrases[f"{urgency}.any"] if "{" not in cue]
-            return self._asides(intent, self._random.choice(fixed)), self._maybe(cues, 0.3)
+            mild = self._phrases["normal.mild"] if urgency == "normal" else self._phrases[f"{urgency}.any"]
+            cues = [cue for cue in mild if "{" not in cue]
+            return self._asides(intent, self._random.choice(fixed)), self._maybe(cues, 0.4)
         cue = self._cue(intent, urgency)
         if self._random.random() < CONTRAST:
             return (self._contrast(intent),), cue
         return self._asides(intent, self._pick(f"{intent}.any")), cue
 
     def _cue(self, intent: str, urgency: str) -> str:
+        turned = self._phrases.get(f"{urgency}.contrast")
+        if turned and self._random.random() < TURNED:
+            return self._random.choice(turned)
         if urgency == "normal":
             return self._maybe(self._phrases["normal.any"], 0.65)
         cues = list(self._phrases[f"{urgency}.any"])
@@ -116,9 +127,9 @@ class Composer:
         words = []
         for word in text.split(" "):
             words.append(word)
-            if word.endswith((",", ".")) and self._random.random() < 0.25:
+            if word.endswith((",", ".", "?")) and self._random.random() < 0.25:
                 words.append(self._pick("phone_filler"))
-        return " ".join(words)
+        return re.sub(r", I(?=[tnsf] )|, (?=[TW])", lambda match: match[0].lower(), " ".join(words)).removesuffix(",")
 
     def _hasty(self, text: str) -> str:
         if self._random.random() < 0.6:
@@ -134,8 +145,8 @@ class Composer:
         return re.sub(r"\{(\w+)\}", lambda match: self._slot(match[1], month), text)
 
     def _slot(self, name: str, month: int) -> str:
-        if name == "amount":
-            return self._amount()
+        if name in AMOUNTS:
+            return self._amount(name)
         if name == "month":
             return MONTHS[self._random.randint(max(0, month - 8), month - 7)]
         if name == "ref":
@@ -146,12 +157,13 @@ class Composer:
             )
         return self._pick(name)
 
-    def _amount(self) -> str:
-        pounds = self._random.choice((self._random.randint(8, 99), self._random.randint(100, 3000)))
-        if self._language == "en":
-            pence = self._random.choice(("", "", f".{self._random.randint(10, 99)}"))
-            return f"£{pounds:,}{pence}" if self._random.random() < 0.7 else f"€{pounds}"
-        return f"{pounds} €" if self._random.random() < 0.5 else f"{pounds},{self._random.randint(10, 99)} €"
+    def _amount(self, name: str) -> str:
+        low, high = self._random.choice(AMOUNTS[name])
+        whole = self._random.randint(low, high)
+        cents = self._random.choice(("", f"{self._random.randint(10, 99)}")) if whole < 1000 else ""
+        if self._language != "en":
+            return f"{whole},{cents} €" if cents else f"{whole} €"
+        return f"{self._random.choice('£££€')}{whole:,}" + (f".{cents}" if cents else "")
 
     def _pick(self, section: str) -> str:
         return self._random.choice(self._phrases[section])
