@@ -33,9 +33,14 @@ def die_with_parent() -> None:
 def alone(name: str) -> Iterator[None]:
     """Hold the lock ``name`` of this working tree; the kernel releases it however the process ends.
 
+    Processes that torchrun started together share the lock that their first one holds.
+
     Raises:
         Error: another process holds it.
     """
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
     LOCKS.mkdir(exist_ok=True)
     path = LOCKS / f"{name}.lock"
     with path.open("a+") as file:
