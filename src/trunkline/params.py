@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from trunkline.errors import Error
-from trunkline.records import Answer
+from trunkline.records import EXAMPLE_COLUMNS, INPUT_COLUMN, Answer
 from trunkline.verdict import Limit
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -103,6 +103,15 @@ class DataParams(Section):
     pii: tuple[Literal["email", "phone", "iban", "card"], ...]
     shift_alpha: OpenShare
     limits: DataLimits
+
+    @model_validator(mode="after")
+    def _slices_are_free(self) -> "DataParams":
+        taken = sorted(set(self.slices) & {*EXAMPLE_COLUMNS, INPUT_COLUMN})
+        if taken:
+            raise ValueError(f"slices {taken} are names of data/examples.parquet; rename those columns of your files")
+        if len(set(self.slices)) < len(self.slices):
+            raise ValueError(f"slices repeats a column: {list(self.slices)}")
+        return self
 
 
 class FeatureParams(Section):
