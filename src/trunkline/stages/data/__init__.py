@@ -16,8 +16,9 @@ from trunkline.errors import Error
 from trunkline.params import DataParams, Params
 from trunkline.records import EXAMPLE_COLUMNS, KIND_SUFFIX, Production, Report
 from trunkline.schema import FIELD_PREFIX
-from trunkline.stages.data import checks, summary
+from trunkline.stages.data.checks import judge
 from trunkline.stages.data.findings import Findings
+from trunkline.stages.data.summary import render
 from trunkline.verdict import Verdict
 
 EXAMPLES = Path("data/examples.parquet")
@@ -45,10 +46,10 @@ def run(params: Params) -> None:
     rejected = _rejected(filtered.rejected, raw.unreadable, wanted, settings.pii)
     findings, examples = _examine(raw, filtered, settings)
 
-    judged = checks.judge(findings, examples, settings, production.partitions)
+    judged = judge(findings, examples, settings, production.partitions)
     report = Report.of("data", judged.checks, findings.metrics(), findings.details() | judged.details)
     files.write_table(REJECTED, rejected)
-    files.write_text(SUMMARY, summary.render(report))
+    files.write_text(SUMMARY, render(report))
     files.write_text(REPORT, report.text())
     if report.verdict is Verdict.FAIL or examples.is_empty():
         raise _broken(report)
