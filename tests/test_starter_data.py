@@ -26,6 +26,7 @@ COLUMNS = [
     "intent",
     "urgency",
 ]
+ENDINGS = (" !!", "...", " Any news?", "\nSent from my phone")
 ALLOWED = params.load(ROOT / "params.yaml").data.answer.allowed
 ADDRESS = re.compile(r"[\w.-]+@(\S+\.\w+)")
 PHONE = re.compile(r"(?<![\w£€.,])(?:\+|\(|0)[\d ()-]{9,}\d")
@@ -48,6 +49,14 @@ def is_time(text):
     except ValueError:
         return False
     return True
+
+
+def near_copy(text, texts):
+    return any(text.endswith(ending) and text.removesuffix(ending) in bare(texts) for ending in ENDINGS)
+
+
+def bare(texts):
+    return {text.rstrip(".!") for text in texts}
 
 
 ROWS = {partition: rows_of(partition) for partition in PARTITIONS}
@@ -100,10 +109,14 @@ def test_the_planted_faults_are_the_ones_the_readme_lists(partition):
     assert sum(not is_time(row["created_at"]) for row in rows) == 1
     assert sum(is_valid(row) for row in rows) == len(rows) - 6
     assert repeated == (5 if partition == "2026-09" else 4)
-    assert sum(text.endswith(" !!") for text in texts) == 4
+    assert sum(near_copy(text, texts) for text in texts) == 4
     assert sum(bool(re.search("[\u00c2\u00c3]|\u00e2\u201a\u00ac", text)) for text in texts) >= 3
     assert sum(bool(re.search(r"&(#x27|amp|quot);", text)) for text in texts) >= 4
     assert sum("\u00a0" in text or "\u200b" in text or text.startswith(" \t") for text in texts) >= 5
+
+
+def test_no_phrase_is_left_unfilled():
+    assert not any("{" in text or "}" in text for text in MESSAGES)
 
 
 def test_one_message_has_two_answers():

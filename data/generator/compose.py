@@ -142,7 +142,9 @@ class Composer:
         return text
 
     def _fill(self, text: str, month: int) -> str:
-        return re.sub(r"\{(\w+)\}", lambda match: self._slot(match[1], month), text)
+        while "{" in text:  # a phrase in a slot may have a slot of its own
+            text = re.sub(r"\{(\w+)\}", lambda match: self._slot(match[1], month), text)
+        return text
 
     def _slot(self, name: str, month: int) -> str:
         if name in AMOUNTS:

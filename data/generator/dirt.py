@@ -7,7 +7,8 @@ from random import Random
 from typing import Any
 
 Row = dict[str, Any]
-COPIES = 4  # exact and as many near duplicates a partition
+ENDINGS = (" !!", "...", " Any news?", "\nSent from my phone")  # one near duplicate each a partition
+COPIES = 4  # exact duplicates a partition
 SURFACE = {"mojibake": 3, "html": 4, "whitespace": 5}  # messages a partition, still readable
 OVER_LONG = 1000
 
@@ -32,11 +33,11 @@ def plant(rows: list[Row], random: Random, conflict: bool) -> tuple[list[Row], d
         damage(pool.pop(), pool)
         counts[name] = 1
     copies = [_copy(pool.pop(), random) for _ in range(COPIES)]
-    long = [row for row in pool if len(row["message"]) > 160][: COPIES + 1]
-    near = [_edited(_copy(row, random)) for row in long[:COPIES]]
+    long = [row for row in pool if len(row["message"]) > 160][: len(ENDINGS) + 1]
+    near = [_edited(_copy(row, random), ending) for row, ending in zip(long, ENDINGS, strict=False)]
     counts |= {"exact_duplicates": len(copies), "near_duplicates": len(near)}
     if conflict:
-        contradiction = _copy(long[COPIES], random)
+        contradiction = _copy(long[-1], random)
         contradiction["intent"] = "fee_question" if contradiction["intent"] != "fee_question" else "refund_request"
         copies.append(contradiction)
         counts["conflicting_pairs"] = 1
@@ -110,5 +111,5 @@ def _copy(row: Row, random: Random) -> Row:
     return {**row, "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ")}
 
 
-def _edited(row: Row) -> Row:
-    return {**row, "message": row["message"].rstrip(".!") + " !!"}
+def _edited(row: Row, ending: str) -> Row:
+    return {**row, "message": row["message"].rstrip(".!") + ending}
