@@ -26,7 +26,7 @@ COLUMNS = [
     "intent",
     "urgency",
 ]
-ENDINGS = (" !!", "...", " Any news?", "\nSent from my phone")
+ENDINGS = (" !!", "...", ". Any news?", "\nSent from my phone")
 ALLOWED = params.load(ROOT / "params.yaml").data.answer.allowed
 ADDRESS = re.compile(r"[\w.-]+@(\S+\.\w+)")
 PHONE = re.compile(r"(?<![\w£€.,])(?:\+|\(|0)[\d ()-]{9,}\d")

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 Row = dict[str, Any]
-ENDINGS = (" !!", "...", " Any news?", "\nSent from my phone")  # one near duplicate each a partition
+ENDINGS = (" !!", "...", ". Any news?", "\nSent from my phone")  # one near duplicate each a partition
 COPIES = 4  # exact duplicates a partition
 SURFACE = {"mojibake": 3, "html": 4, "whitespace": 5}  # messages a partition, still readable
 OVER_LONG = 1000
