@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from trunkline import estimates
 from trunkline.clients import files
-from trunkline.records import Answer, Task
+from trunkline.records import Answer, Bundle, Report, Task
+from trunkline.verdict import Check, Verdict
 
 INTENTS = ("card_lost", "transfer_fee", "change_number")
 MESSAGES = {
@@ -79,3 +81,79 @@ def predict(folder: Path, side: str, right: list[bool], wrong: str = "I am not s
 def share(count: int, part: float, seed: int) -> list[bool]:
     """``count`` booleans, of which about ``part`` are true."""
     return (np.random.default_rng(seed).random(count) < part).tolist()
+
+
+def bundle(folder: Path, side: str, task: Task = TASK, **changes: object) -> None:
+    """Write a side's bundle.json: the base for production, an adapter for the candidate."""
+    identity = Bundle(
+        kind="base" if side == "production" else "lora",
+        release=None,
+        base="b" * 64,
+        weights={} if side == "production" else {"adapter_model.safetensors": "a" * 64},
+        task=task,
+        partitions=() if side == "production" else ("2026-07", "2026-08"),
+        trained_on=None if side == "production" else "d" * 64,
+        params={} if side == "production" else {"r": 16, "learning_rate": 0.002, "epochs": 2},
+    )
+    files.write_text(folder / f"models/{side}/bundle.json", identity.model_copy(update=changes).text())
+
+
+def reports(folder: Path) -> None:
+    """Write every report but compare's, as the stages would, from the predictions that are there."""
+    frame = pl.read_parquet(folder / "data/holdout.parquet")
+    tables = {
+        side: pl.read_parquet(folder / f"data/predictions/{side}.parquet") for side in ("production", "candidate")
+    }
+    _report(folder, "base", {"bytes": 538_000_000}, {"source": "path:models/small"})
+    _report(folder, "production", {"release": None}, {})
+    _report(folder, "data", _DATA_METRICS, _DATA_DETAILS)
+    _report(folder, "features", {"train": 640, "holdout": frame.height}, {})
+    losses = [2.4 * 0.97**step + 0.08 for step in range(120)]
+    _report(folder, "train", {"loss": losses[-1], "steps": 120, "tokens_per_second": 5321}, {"loss": losses})
+    measured = {side: _measured(frame, table) for side, table in tables.items()}
+    baseline = {"exact_match": estimates.mean([1.0, 1.0, 0.0, 1.0] * 60, range(240), 0.95).model_dump()}
+    _report(
+        folder, "evaluate", measured | {"baseline": baseline}, {"confusion": _confusion(frame, tables["candidate"])}
+    )
+
+
+_DATA_METRICS = {"rows": 1000, "rejected": 31, "examples": 880}
+_DATA_DETAILS = {
+    "partitions": [
+        {"partition": "2026-07", "read": 480, "rejected": 11, "duplicates": 40, "conflicts": 9, "kept": 420},
+        {"partition": "2026-08", "read": 520, "rejected": 20, "duplicates": 40, "conflicts": 0, "kept": 460},
+    ],
+    "rejected": {"message has 3 to 1000 characters": 21, "intent is one of its allowed values": 10},
+    "shift": {
+        "columns": [
+            {"column": "channel", "effect": 0.031, "p": 0.4, "significant": False},
+            {"column": "message length", "effect": 0.162, "p": 0.002, "significant": True},
+        ]
+    },
+}
+
+
+def _report(folder: Path, step: str, metrics: dict, details: dict) -> None:
+    check = Check(name=f"{step}.limit", verdict=Verdict.PASS, value=0.0, limit=1.0, message="as it should be")
+    files.write_text(folder / f"reports/{step}.json", Report.of(step, (check,), metrics, details).text())
+
+
+def _measured(frame: pl.DataFrame, table: pl.DataFrame) -> dict:
+    scores = {
+        name.removeprefix("score_"): estimates.mean(table[name].to_list(), frame["conversation"].to_list(), 0.95)
+        for name in table.columns
+        if name.startswith("score_") and table[name].null_count() == 0
+    }
+    costs = {"tokens_per_s": 412.0, "latency_ms_p50": 13.0, "latency_ms_p95": 16.0, "usd_per_1000": 0.0021}
+    return {name: estimate.model_dump() for name, estimate in scores.items() if estimate} | costs
+
+
+def _confusion(frame: pl.DataFrame, table: pl.DataFrame) -> dict:
+    if not frame["answer"][0].startswith("{"):
+        return {}
+    expected = [json.loads(answer)["intent"] for answer in frame["answer"]]
+    found = [json.loads(output)["intent"] if output.startswith("{") else "other" for output in table["output"]]
+    classes = (*INTENTS, "other")
+    pairs = list(zip(expected, found, strict=True))
+    counts = [[pairs.count((right, said)) for said in classes] for right in INTENTS]
+    return {"intent": {"labels": list(INTENTS), "candidate": counts}}

@@ -6,8 +6,8 @@ that is false, no strategy multiplies the capital by 1/alpha with more than chan
 looks and whatever the scores' distribution (Ville's inequality; betting on bounded means as in
 Waudby-Smith and Ramdas, arXiv 2010.09686). So the verdict holds at every sample size.
 
-The interval inverts the same two bettors: the verdict passes exactly when ``low`` is above the loss
-allowed, so the two never contradict each other.
+The interval inverts the same two bettors: a verdict of pass means that its lower end is above the loss
+allowed, and fail that its upper end is below 0, so the two never contradict each other.
 """
 
 import hashlib
@@ -61,8 +61,8 @@ class Decision:
     Attributes:
         verdict: pass (no worse than the margin), fail (worse than production) or inconclusive.
         difference: mean of candidate - production over the units; positive is better.
-        low: the true difference is above it with confidence 1 - alpha.
-        high: the true difference is below it with confidence 1 - beta.
+        low: the true difference is above it with confidence 1 - alpha; never above the estimate.
+        high: the true difference is below it with confidence 1 - beta; never below the estimate.
         units: units measured.
         used: units after which the verdict was settled; all of them when it was not.
         more: further units that would probably settle it; None when it is settled.
@@ -152,7 +152,7 @@ def sentence(scorer: str, decision: Decision, rule: Rule, unit: str) -> str:
         f"The candidate {size if decision.difference else 'scores the same as'} production on {scorer} "
         f"(interval {100 * decision.low:+.1f} to {100 * decision.high:+.1f} points)"
     )
-    allowed = f"a loss of up to {100 * rule.margin:g} points is allowed"
+    allowed = f"a loss of up to {100 * rule.margin:g} points is allowed".replace(" 1 points", " 1 point")
     enough = f"{decision.used} of {decision.units} {unit}s were enough to tell."
     if decision.verdict is Verdict.PASS:
         return f"{start}; {allowed}, so it passes. {enough}"
@@ -227,9 +227,7 @@ def _first(capital: Floats, level: float) -> int:
 
 
 def _bound(difference: Floats, margin: float, level: float) -> float:
-    """The largest mean that the bettor refutes, by bisection; -1 when there is none."""
-    if _first(_capital(difference, -1.0, margin, level), level) > difference.size:
-        return -1.0
+    """The largest mean that the bettor refutes at some unit, by bisection; -1 when there is none."""
     low, high = -1.0, 1.0
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2

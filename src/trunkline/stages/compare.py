@@ -230,7 +230,7 @@ def _slices(pair: _Paired, answer: Answer, rule: Rule, seed: int) -> Iterator[Js
     known = {*EXAMPLE_COLUMNS, INPUT_COLUMN, *SIDES, "unit"}
     for column in (name for name in rows.columns if name not in known):
         values = rows[column].cast(pl.String).drop_nulls().unique().sort()
-        for value in values if len(values) <= _SLICE_VALUES else []:
+        for value in values if 1 < len(values) <= _SLICE_VALUES else []:
             part = rows.filter(pl.col(column).cast(pl.String) == value)
             found = _interval(pair, _differences(pair, part, seed), rule)
             yield {"column": column, "value": value, "examples": part.height, "units": part["unit"].n_unique()} | {

@@ -1,0 +1,66 @@
+"""The report as a few aligned lines for a terminal."""
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from trunkline.operations.report.words import cut, plain
+from trunkline.verdict import Verdict
+
+_WIDTH = 118
+
+
+def summary(shown: dict[str, Any], verdict: Verdict, written: tuple[Path, Path]) -> str:
+    """Verdict, the main table, cost, baseline, data and where to look.
+
+    Args:
+        shown: the templates' context.
+        verdict: of all reports.
+        written: the page and the Markdown file.
+    """
+    head = ("metric", "production", "candidate", "difference", "margin", "verdict")
+    blocks = [
+        f"{shown['project']}: {verdict}",
+        *(_finding(item.verdict, item.step, item.text) for item in shown["findings"]),
+        *(_finding(check.verdict, "compare", check.message) for check in shown["sentences"]),
+        "",
+        *_table([head, *shown["metrics"]]),
+        "",
+        *_table([("", "production", "candidate", "change"), *shown["costs"]]),
+        *_pairs(shown),
+        f"look at  {written[0]} (page), {written[1]} (text)",
+    ]
+    lines = "\n".join(blocks).split("\n")
+    kept = [line for index, line in enumerate(lines) if line or (index and lines[index - 1])]
+    return "\n".join(kept)
+
+
+def _finding(verdict: Verdict, step: str, text: str) -> str:
+    return textwrap.fill(f"{verdict}  {step}: {cut(text, 400)}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    if len(rows) < 2:
+        return []
+    cells = [[plain(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    first, *rest = widths
+    return [
+        "  ".join(
+            [row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], rest, strict=True))]
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def _pairs(shown: dict[str, Any]) -> list[str]:
+    lines = [""]
+    if shown["baseline"]:
+        lines.append(textwrap.fill(f"baseline {shown['baseline']}", _WIDTH, subsequent_indent=" " * 9))
+    if shown["partitions"]:
+        kept = sum(int(row[-1].replace(",", "")) for row in shown["partitions"])
+        read = sum(int(row[1].replace(",", "")) for row in shown["partitions"])
+        lines.append(f"data     {read:,} rows read, {kept:,} kept. {shown['split']}")
+    if shown["spark"]:
+        lines.append(f"training {shown['spark']}  loss {shown['first_loss']} to {shown['last_loss']}")
+    return lines
