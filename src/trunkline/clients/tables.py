@@ -5,6 +5,8 @@ read is an Error, and all such files are told at once.
 """
 
 import csv
+import json
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -21,6 +23,8 @@ KIND = pl.Enum(CELL_KINDS)
 _CHUNK = 50_000  # lines held as Python objects at once
 _KINDS = {str: "text", int: "integer", float: "number", bool: "boolean", type(None): None}
 _NOT_UTF8 = "not valid UTF-8"
+_SURROGATE = re.compile("[\ud800-\udfff]")  # what a byte that is not UTF-8 becomes with "surrogateescape"
+_UNREADABLE = {"line": pl.UInt32, "reason": pl.String, "raw": pl.String}
 
 
 class Raw(NamedTuple):
@@ -70,12 +74,10 @@ def read(folder: Path, columns: Iterable[str]) -> Raw:
 def _partitions(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise Error(f"the data folder {folder} does not exist", "create it, or correct data.folder in params.yaml")
-    paths = sorted(path for path in folder.iterdir() if path.suffix in _READERS and path.is_file())
+    found = (path for path in folder.iterdir() if path.suffix in _READERS and not path.name.startswith("."))
+    paths = sorted(path for path in found if path.is_file())
     if not paths:
-        raise Error(
-            f"{folder} holds no partition (*{', *'.join(_READERS)})",
-            "add one, or `dvc pull` if your data are in a DVC remote",
-        )
+        raise Error(f"{folder} holds no partition (*{', *'.join(_READERS)})", "add one, or `dvc pull` yours")
     return paths
 
 
@@ -161,8 +163,7 @@ def _collect(path: Path, columns: tuple[str, ...], lines: Iterator[_Line | _Unre
         frames.append(_frame(columns, rows))
     if not frames:
         raise Error(f"{path} has no rows", "remove it or fill it")
-    schema = {"line": pl.UInt32, "reason": pl.String, "raw": pl.String}
-    bad = pl.DataFrame(unreadable, schema=schema, orient="row")
+    bad = pl.DataFrame(unreadable, schema=_UNREADABLE, orient="row")
     return Raw(*(_named(path, frame) for frame in (pl.concat(frames), bad)))
 
 
@@ -181,12 +182,13 @@ def _frame(columns: tuple[str, ...], rows: list[_Line]) -> pl.DataFrame:
 
 
 def _text(value: object) -> str | None:
-    return value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
+    if value is None or isinstance(value, str):
+        return value
+    return f"({type(value).__name__})" if isinstance(value, dict | list) else json.dumps(value)
 
 
 def _constant(values: pl.Series, kind: str) -> pl.Series:
-    present = pl.when(values.is_not_null()).then(pl.lit(kind, dtype=KIND))
-    return pl.select(present.otherwise(None)).to_series()
+    return pl.select(pl.when(values.is_not_null()).then(pl.lit(kind, dtype=KIND))).to_series()
 
 
 def _parquet(path: Path, columns: tuple[str, ...]) -> Raw:
@@ -201,8 +203,7 @@ def _parquet(path: Path, columns: tuple[str, ...]) -> Raw:
     for column in columns:
         data[column], kind = _cells(frame[column])
         data[column + KIND_SUFFIX] = _constant(data[column], kind)
-    bad = pl.DataFrame(schema={"line": pl.UInt32, "reason": pl.String, "raw": pl.String})
-    return Raw(_named(path, pl.DataFrame(data)), _named(path, bad))
+    return Raw(_named(path, pl.DataFrame(data)), _named(path, pl.DataFrame(schema=_UNREADABLE)))
 
 
 def _cells(values: pl.Series) -> tuple[pl.Series, str]:
@@ -223,8 +224,7 @@ def _cells(values: pl.Series) -> tuple[pl.Series, str]:
             return values.cast(pl.String), "integer"
         case dtype if dtype.is_decimal():
             return values.cast(pl.String), "number"
-    shown = pl.when(values.is_not_null()).then(pl.lit(f"({values.dtype})"))
-    return pl.select(shown.otherwise(None)).to_series(), "other"
+    return pl.select(pl.when(values.is_not_null()).then(pl.lit(f"({values.dtype})"))).to_series(), "other"
 
 
 def _named(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
@@ -239,7 +239,7 @@ def _require(path: Path, columns: tuple[str, ...], found: list[str]) -> None:
 
 
 def _is_clean(text: str) -> bool:
-    return text.isascii() or "\ufffd" not in text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.isascii() or _SURROGATE.search(text) is None
 
 
 def _hint(path: Path) -> str:
