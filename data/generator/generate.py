@@ -17,7 +17,8 @@ ROWS = {"2026-07": 390, "2026-08": 402, "2026-09": 410, "2026-10": 418}  # befor
 CHANNELS = {"app": 0.34, "chat": 0.27, "email": 0.27, "phone_transcript": 0.12}
 URGENCY = {"low": 0.23, "normal": 0.45, "high": 0.32}
 INTENT = dict.fromkeys(INTENTS, 1.0) | {"card_declined": 1.3, "transfer_missing": 1.3, "close_account": 0.7}
-LAUNCH = "2026-10"  # the travel card Roam is new: it is mentioned, and brings more of some questions
+LAUNCH = "2026-10"  # the travel card Roam is new: it is mentioned, lives in the app, and brings more of some questions
+LAUNCH_CHANNELS = {"app": 0.47, "chat": 0.24, "email": 0.20, "phone_transcript": 0.09}
 LAUNCH_INTENT = INTENT | {"fee_question": 1.4, "limit_change": 1.3, "verify_identity": 1.2}
 CONTACT, ROAM, FOLLOW_UP = 0.07, 0.12, 0.6
 
@@ -64,7 +65,7 @@ def _partition(
 def _conversation(first: Row, partition: str, language: str, composer: Composer, random: Random) -> list[Row]:
     year, month = (int(part) for part in partition.split("-"))
     time = datetime(year, month, 1, tzinfo=UTC) + timedelta(seconds=random.randrange(26 * 86_400))
-    channel = _draw(CHANNELS, random)
+    channel = _draw(LAUNCH_CHANNELS if partition == LAUNCH else CHANNELS, random)
     intent = _draw(LAUNCH_INTENT if partition == LAUNCH else INTENT, random)
     urgency = _draw(URGENCY, random)
     rows = []
