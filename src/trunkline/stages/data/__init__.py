@@ -132,6 +132,7 @@ def _broken(report: Report) -> Error:
         for check in report.checks
         if check.verdict is Verdict.FAIL and check.value is not None and check.limit is not None
     ]
+    broken = broken or ["no example is left"]
     return Error(
         "\n".join(["the data are not fit to train on; the previous examples are untouched", *broken]),
         f"see {SUMMARY}, and {REJECTED} for each row; correct the data, or data.limits in params.yaml",
