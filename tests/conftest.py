@@ -1,11 +1,14 @@
 """What several test files share: a tiny model, and no influence of the user's own configuration."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+# Tiny models gain nothing from threads, and lose much where other work shares the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
 

@@ -4,13 +4,13 @@ import hashlib
 import io
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import JsonValue
 
-import trunkline
 from trunkline.clients import files
 
 PATH = Path(".trunkline/train/checkpoint")
@@ -19,9 +19,9 @@ _log = logging.getLogger(__name__)
 
 
 def key_of(**determining: JsonValue) -> str:
-    """A hash of everything that determines a run, the package's own source included."""
-    package = Path(trunkline.__file__).parent
-    code = {str(path.relative_to(package)): files.sha256(path) for path in sorted(package.rglob("*.py"))}
+    """A hash of everything that determines a run, the source of the package's loaded modules included."""
+    modules = {name: module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "trunkline"}
+    code = {name: files.sha256(Path(path)) for name, path in sorted(modules.items()) if path}
     text = json.dumps({**determining, "code": code, "torch": torch.__version__}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
