@@ -1,0 +1,149 @@
+"""Answers of a model to many conversations: greedy, or constrained to a closed set of labels."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+
+from trunkline.clients.generation import decoding
+from trunkline.clients.generation.prefix import Prefix, common, running
+from trunkline.clients.model import LoadedModel, encode_answer, encode_prompt
+from trunkline.errors import Error
+
+Conversation = list[dict[str, str]]
+
+
+class Generation(NamedTuple):
+    """One answer of a model.
+
+    Attributes:
+        output: the text, without the token that ends it.
+        tokens_in: of the prompt.
+        tokens_out: of the answer, with the token that ends it.
+        latency_ms: from the start of the example's batch to its last token. Examples of a batch wait for
+            each other, so this is what a caller of the batch waits, not what one request alone would take.
+        nll: mean negative log-likelihood (nats) a token of the reference answer; None where the model
+            does not tell.
+    """
+
+    output: str
+    tokens_in: int
+    tokens_out: int
+    latency_ms: float
+    nll: float | None
+
+
+class Generator(Protocol):
+    """Whatever answers conversations."""
+
+    def generate(self, conversations: Sequence[Conversation], references: Sequence[str]) -> list[Generation]:
+        """Answer each conversation; one Generation each, in their order.
+
+        Args:
+            conversations: chat messages ``{"role", "content"}``.
+            references: the answer each should have got; they do not influence what is generated.
+        """
+
+
+class LocalGenerator:
+    """A model in this process, greedy, in batches of similar length behind their common prefix."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        batch_size: int,
+        max_new_tokens: int,
+        labels: Sequence[str] | None,
+        show: Callable[[int, str], None],
+    ) -> None:
+        """Take a model into service.
+
+        Args:
+            loaded: the model.
+            batch_size: conversations answered at once.
+            max_new_tokens: an answer is cut here; labels never are.
+            labels: the only answers there may be, or None for any.
+            show: called now and then with the number of finished conversations and a note on speed.
+        """
+        self._model, self._tokenizer, self._device = loaded
+        self._batch_size, self._max_new_tokens, self._show = batch_size, max_new_tokens, show
+        self._stops = _stops(loaded)
+        self._trie, self._room = None, max_new_tokens
+        if labels is not None:
+            answers = [encode_answer(self._tokenizer, label) for label in labels]
+            self._trie, self._room = decoding.trie(answers), max(map(len, answers))
+
+    @torch.inference_mode()
+    def generate(self, conversations: Sequence[Conversation], references: Sequence[str]) -> list[Generation]:
+        """Answer each conversation; one Generation each, in their order.
+
+        Raises:
+            Error: a conversation is longer than the model can read.
+        """
+        prompts = [encode_prompt(self._tokenizer, conversation) for conversation in conversations]
+        answers = [encode_answer(self._tokenizer, reference) for reference in references]
+        if not prompts:
+            return []
+        self._check_lengths(prompts, answers)
+        done: dict[int, Generation] = {}
+        start, tokens = time.monotonic(), 0
+        order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
+        with running(self._model, common(prompts)) as prefix:
+            for first in range(0, len(order), self._batch_size):
+                numbers = order[first : first + self._batch_size]
+                results = self._answer(prefix, [prompts[n] for n in numbers], [answers[n] for n in numbers])
+                done.update(zip(numbers, results, strict=True))
+                tokens += sum(result.tokens_out for result in results)
+                self._show(len(done), f"{tokens / (time.monotonic() - start):.0f} tokens/s")
+        return [done[number] for number in range(len(prompts))]
+
+    def _answer(self, prefix: Prefix, prompts: list[list[int]], answers: list[list[int]]) -> list[Generation]:
+        """Answer one batch, and score its reference answers on the way."""
+        start = time.perf_counter()
+        bodies = [prompt[prefix.length :] for prompt in prompts]
+        batch = prefix.batch(len(bodies))
+        logits = batch.extend(bodies)
+        paused = time.perf_counter()
+        likelihoods = batch.log_likelihood(answers, logits).tolist()
+        # Scoring the reference is no part of the answer's latency.
+        start += time.perf_counter() - paused
+        if self._trie is None:
+            written = decoding.greedy(batch, logits, self._stops, self._max_new_tokens)
+        else:
+            written = decoding.constrained(batch, logits, self._trie)
+        rows = zip(prompts, answers, likelihoods, written, strict=True)
+        return [
+            Generation(
+                output=self._text(tokens),
+                tokens_in=len(prompt),
+                tokens_out=len(tokens),
+                latency_ms=(finished - start) * 1000,
+                nll=-likelihood / len(answer),
+            )
+            for prompt, answer, likelihood, (tokens, finished) in rows
+        ]
+
+    def _text(self, tokens: list[int]) -> str:
+        if tokens[-1] in self._stops:
+            tokens = tokens[:-1]
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def _check_lengths(self, prompts: list[list[int]], answers: list[list[int]]) -> None:
+        limit = getattr(self._model.config, "max_position_embeddings", None)
+        longest = max(
+            len(prompt) + max(self._room, len(answer)) for prompt, answer in zip(prompts, answers, strict=True)
+        )
+        if limit is not None and longest > limit:
+            raise Error(
+                f"a prompt with its answer has {longest} tokens, but the model reads at most {limit}",
+                "lower data.message_chars.max or evaluate.max_new_tokens in params.yaml, or shorten the prompt",
+            )
+
+
+def _stops(loaded: LoadedModel) -> frozenset[int]:
+    """The tokens that end an answer: the tokenizer's, and those that the model's authors name."""
+    config = loaded.model.generation_config
+    named = getattr(config, "eos_token_id", None)
+    more = named if isinstance(named, list) else [named]
+    return frozenset(token for token in (loaded.tokenizer.eos_token_id, *more) if isinstance(token, int))

@@ -1,0 +1,98 @@
+"""Attention of many rows over one copy of the prefix that they share, and over their own tokens."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from transformers import AttentionInterface
+from transformers.cache_utils import DynamicLayer
+
+NAME = "trunkline_shared_prefix"
+_BLOCK = 32
+
+# Keys and values [kv heads, length, head size] of a prefix, for each layer.
+Parts = list[tuple[Tensor, Tensor]]
+
+
+def columns(filled: int) -> int:
+    """How many columns a Buffer has for so many filled ones."""
+    return -(-filled // _BLOCK) * _BLOCK
+
+
+class Buffer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """A layer's keys and values, which grow by blocks of columns; those not filled yet must be masked.
+
+    Appending a token copies that token only, and the matrix products get whole tensors: they would copy
+    a part of one before they read it.
+    """
+
+    _end = 0
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+        """Append the new columns and return all, ``[rows, kv heads, columns(filled), head size]``."""
+        start, self._end = self._end, self._end + key_states.shape[2]
+        keys = self.keys if self.is_initialized else key_states[:, :, :0]
+        values = self.values if self.is_initialized else value_states[:, :, :0]
+        self.is_initialized = True
+        missing = columns(self._end) - keys.shape[2]  # type: ignore[union-attr]
+        # Padding with zeros, not with what memory holds: a weight of zero does not undo a NaN.
+        self.keys = pad(keys, (0, 0, 0, missing)) if missing > 0 else keys  # type: ignore[arg-type]
+        self.values = pad(values, (0, 0, 0, missing)) if missing > 0 else values  # type: ignore[arg-type]
+        self.keys[:, :, start : self._end] = key_states  # type: ignore[index]
+        self.values[:, :, start : self._end] = value_states  # type: ignore[index]
+        return self.keys, self.values  # type: ignore[return-value]
+
+    def get_seq_length(self) -> int:
+        """How many columns are filled."""
+        return self._end
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last ``-tokens_to_remove`` columns."""
+        self._end += tokens_to_remove
+
+
+def attend(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    **options: Any,  # noqa: ANN401  the model passes what it likes
+) -> tuple[Tensor, None]:
+    """Exact attention over the shared prefix and each row's own keys, under one softmax.
+
+    Scores against the prefix are one matrix product for all rows, so the prefix is read once a step and
+    never repeated (Juravsky et al., Hydragen, arXiv 2402.05099).
+
+    Args:
+        module: the attention layer.
+        query: ``[rows, heads, new, head size]``.
+        key: of the rows' own tokens, ``[rows, kv heads, columns, head size]``.
+        value: likewise.
+        attention_mask: ``[rows, 1, new, columns]``, added to the scores.
+        options: ``scaling`` of the scores; ``shared``, the Parts of the prefix.
+
+    Raises:
+        ValueError: the model wants scores to be capped, or keys to be left out.
+    """
+    if any(options.get(name) is not None for name in ("softcap", "sliding_window", "s_aux")):
+        raise ValueError("this attention is not plain")
+    rows, heads, new, size = query.shape
+    kv_heads = key.shape[1]
+    grouped = heads // kv_heads * new
+    far_key, far_value = options["shared"][module.layer_idx]
+    near_query = (query * options["scaling"]).reshape(rows, kv_heads, grouped, size)
+    far_query = near_query.transpose(0, 1).reshape(kv_heads, rows * grouped, size)
+    far = (far_query @ far_key.mT).view(kv_heads, rows, grouped, -1).transpose(0, 1)
+    near = (near_query @ key.mT).view(rows, kv_heads, -1, new, key.shape[2]) + attention_mask[:, :, None]
+    scores = torch.cat([far, near.view(rows, kv_heads, grouped, -1)], -1)
+    weights = torch.softmax(scores, -1)  # computed in float32 inside, whatever the type
+    prefix = far_key.shape[1]
+    far_weights = weights[..., :prefix].transpose(0, 1).reshape(kv_heads, rows * grouped, prefix)
+    out = (far_weights @ far_value).view(kv_heads, rows, grouped, -1).transpose(0, 1)
+    out = out + weights[..., prefix:] @ value
+    return out.reshape(rows, heads, new, -1).transpose(1, 2), None
+
+
+AttentionInterface.register(NAME, attend)
