@@ -17,6 +17,7 @@ from trunkline.records import EXAMPLE_COLUMNS, KIND_SUFFIX, Answer
 FIELD_PREFIX = "answer."
 _NAMES = ("text",)
 _IDENTIFIERS = ("text", "integer")
+_TIMES = ("text", "time")
 _SCALARS = ("text", "integer", "number", "boolean")
 # date, time, seconds, fraction, offset of ISO 8601 (RFC 3339 and what databases print)
 _ISO = r"^(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(:\d\d)?(?:[.,](\d{1,9}))?)? ?(?:([Zz])|([+-]\d\d):?(\d\d)?)?$"
@@ -103,10 +104,12 @@ def parse_time(text: pl.Expr) -> pl.Expr:
     Formats may be mixed: with ``T`` or a space, with or without seconds, fraction and offset; a time
     without an offset is UTC, a date is its midnight.
     """
-    part = text.str.strip_chars().str.extract_groups(_ISO).struct
-    clock = pl.concat_str(part[1].fill_null("00:00"), part[2].fill_null(":00"), pl.lit("."), part[3].fill_null("0"))
-    offset = pl.concat_str(part[5].fill_null("+00"), pl.lit(":"), part[6].fill_null("00"))
-    whole = pl.concat_str(part[0], pl.lit("T"), clock, offset)
+    date, minutes, seconds, fraction, _, hours, rest = (pl.field(str(group)) for group in range(1, 8))
+    clock = (minutes.fill_null("00:00"), seconds.fill_null(":00"), pl.lit("."), fraction.fill_null("0"))
+    offset = (hours.fill_null("+00"), pl.lit(":"), rest.fill_null("00"))
+    # Inside the struct, so that the pattern runs once and not once a group.
+    parts = text.str.strip_chars().str.extract_groups(_ISO)
+    whole = parts.struct.with_fields(whole=pl.concat_str(date, pl.lit("T"), *clock, *offset)).struct.field("whole")
     return whole.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", strict=False, time_unit="us", time_zone="UTC")
 
 
@@ -135,9 +138,9 @@ def _typed(raw: pl.DataFrame, columns: Columns, answer: Answer) -> pl.DataFrame:
     for column in columns.slices:
         cells += [e.alias(s) for e, s in zip(_cell(column, column, _SCALARS), _slice_names(column), strict=True)]
     if columns.time:
-        cells += _cell(columns.time, "time", ("text", "time"))
-    frame = raw.select("partition", *cells, _row=pl.format("{}:{}", "partition", "line"))
-    return frame.with_columns(*_stand_ins(columns), canonical(answer).alias("answer"), *_time(columns))
+        cells += _cell(columns.time, "time", _TIMES)
+    frame = raw.lazy().select("partition", *cells, _row=pl.format("{}:{}", "partition", "line"))
+    return frame.with_columns(*_stand_ins(columns), canonical(answer).alias("answer"), _time(columns)).collect()
 
 
 def _slice_names(column: str) -> tuple[str, str]:
@@ -153,11 +156,9 @@ def _stand_ins(columns: Columns) -> list[pl.Expr]:
     return [pl.col(row).alias("id"), pl.col(conversation).alias("conversation"), pl.col(customer).alias("customer")]
 
 
-def _time(columns: Columns) -> list[pl.Expr]:
-    if columns.time is None:
-        return [pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("time")]
-    parsed = parse_time(pl.col("time"))
-    return [parsed.alias("time"), pl.when(pl.col("time").is_not_null()).then(parsed.is_not_null()).alias("time.iso")]
+def _time(columns: Columns) -> pl.Expr:
+    time = parse_time(pl.col("time")) if columns.time else pl.lit(None, dtype=pl.Datetime("us", "UTC"))
+    return time.alias("time")
 
 
 def _field_kinds(field: str, answer: Answer) -> Sequence[str]:
@@ -202,9 +203,9 @@ def _schema(columns: Columns, answer: Answer, message: Chars, length: Chars) -> 
             allowed = _rule(f"{field}: not an allowed value", pl.col(name).is_in(list(answer.allowed[field])))
             rules[name] = pa.Column(pl.String, nullable=True, checks=allowed)
     if columns.time:
-        rules |= _required("time", ("text", "time"), columns.time)
-        iso = _rule(f"{columns.time}: not an ISO-8601 time", pl.col("time.iso"))
-        rules["time.iso"] = pa.Column(pl.Boolean, nullable=True, checks=iso)
+        rules |= _required("time", _TIMES, columns.time)
+        unread = pl.col("time").is_null() & pl.col("time" + KIND_SUFFIX).is_in(list(_TIMES))
+        rules["time"] = pa.Column(nullable=True, checks=_rule(f"{columns.time}: not an ISO-8601 time", ~unread))
     for column in columns.slices:
         kind = _slice_names(column)[1]
         scalar = _rule(f"{column}: not {' or '.join(_SCALARS)}", pl.col(kind).is_in(list(_SCALARS)))
