@@ -267,7 +267,7 @@ def test_two_processes_train_what_one_does(here):
     train.run(here)
     alone = safetensors.torch.load_file("models/candidate/adapter_model.safetensors")
     shutil.rmtree("models/candidate")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     both = start([*launcher, "-m", "trunkline", "train"])
     _, said = both.communicate()
     assert both.returncode == 0, said
