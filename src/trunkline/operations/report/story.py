@@ -13,6 +13,8 @@ from trunkline.params import Params
 
 # A page with more examples than this is slow to open; those that changed come first.
 _MOST_EXAMPLES = 400
+# No table shows more of a text, so no more of it is searched for personal data.
+_MOST_TEXT = 1500
 
 
 class Example(NamedTuple):
@@ -53,7 +55,7 @@ def _example(row: dict[str, JsonValue]) -> Example:
     difference = as_number(row["change"]) or 0.0
     word = "better" if difference > 0 else "worse" if difference < 0 else "same"
     message, expected, production, candidate = (
-        pii.mask(str(row[key])) for key in ("message", "answer", "production", "candidate")
+        pii.mask(str(row[key])[:_MOST_TEXT]) for key in ("message", "answer", "production", "candidate")
     )
     return Example(str(row["id"]), message, expected, production, candidate, word)
 
