@@ -112,9 +112,7 @@ def reports(folder: Path) -> None:
     _report(folder, "train", {"loss": losses[-1], "steps": 120, "tokens_per_second": 5321}, {"loss": losses})
     measured = {side: _measured(frame, table) for side, table in tables.items()}
     baseline = {"exact_match": estimates.mean([1.0, 1.0, 0.0, 1.0] * 60, range(240), 0.95).model_dump()}
-    _report(
-        folder, "evaluate", measured | {"baseline": baseline}, {"confusion": _confusion(frame, tables["candidate"])}
-    )
+    _report(folder, "evaluate", measured | {"baseline": baseline}, {})
 
 
 _DATA_METRICS = {"rows": 1000, "rejected": 31, "examples": 880}
@@ -146,14 +144,3 @@ def _measured(frame: pl.DataFrame, table: pl.DataFrame) -> dict:
     }
     costs = {"tokens_per_s": 412.0, "latency_ms_p50": 13.0, "latency_ms_p95": 16.0, "usd_per_1000": 0.0021}
     return {name: estimate.model_dump() for name, estimate in scores.items() if estimate} | costs
-
-
-def _confusion(frame: pl.DataFrame, table: pl.DataFrame) -> dict:
-    if not frame["answer"][0].startswith("{"):
-        return {}
-    expected = [json.loads(answer)["intent"] for answer in frame["answer"]]
-    found = [json.loads(output)["intent"] if output.startswith("{") else "other" for output in table["output"]]
-    classes = (*INTENTS, "other")
-    pairs = list(zip(expected, found, strict=True))
-    counts = [[pairs.count((right, said)) for said in classes] for right in INTENTS]
-    return {"intent": {"labels": list(INTENTS), "candidate": counts}}

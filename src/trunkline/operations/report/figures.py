@@ -95,7 +95,7 @@ def bars(rows: Sequence[tuple[str, float, bool]], title: str) -> Markup:
     return _svg(height, title, parts)
 
 
-def confusion(classes: Sequence[str], counts: Sequence[Sequence[float]], title: str) -> Markup:
+def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]], title: str) -> Markup:
     """Rows are the right answers, columns what was answered; a cell's strength is its share of the row."""
     if not classes or len(classes) > _MOST_CLASSES:
         return Markup("")
@@ -116,7 +116,7 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[float]], title: 
     return _svg(top + len(classes) * size + 8, title, parts)
 
 
-def _cell(x: float, y: float, size: float, content: tuple[float, float, bool]) -> Markup:
+def _cell(x: float, y: float, size: float, content: tuple[int, int, bool]) -> Markup:
     value, total, right = content
     part = value / total if total else 0.0
     opacity = f"{0.1 + 0.9 * part:.2f}" if value else 1

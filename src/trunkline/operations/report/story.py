@@ -1,11 +1,12 @@
 """What surrounds the comparison: examples, data, training curve and the baseline without an LLM."""
 
+from collections import Counter
 from typing import NamedTuple
 
 import polars as pl
 from pydantic import JsonValue
 
-from trunkline import pii
+from trunkline import pii, scoring
 from trunkline.operations.report.evidence import Evidence
 from trunkline.operations.report.view import is_share
 from trunkline.operations.report.words import as_number, as_object, as_rows, number, share
@@ -104,14 +105,24 @@ def shifts(evidence: Evidence) -> list[tuple[str, float, bool]]:
     return [(column, effect, significant) for column, effect, significant in found if effect is not None]
 
 
-def confusions(evidence: Evidence) -> list[tuple[str, list[str], list[list[float]]]]:
-    """Each closed answer field with its classes and the candidate's counts, rows being the right answers."""
+def confusions(evidence: Evidence) -> list[tuple[str, list[str], list[list[int]]]]:
+    """Each closed answer field with its classes and how often the candidate answered what.
+
+    Rows are the right answers, columns the candidate's in the same order, then anything else.
+    """
+    bundle, table = evidence.bundles.get("candidate"), evidence.answers
+    if bundle is None or table is None:
+        return []
+    answer = bundle.task.answer
+    right, said = ([scoring.classes(text, answer) for text in table[column]] for column in ("answer", "candidate"))
     found = []
-    for field, table in as_object(evidence.details("evaluate").get("confusion")).items():
-        names, counts = as_object(table).get("labels"), as_object(table).get("candidate")
-        if isinstance(names, list) and isinstance(counts, list):
-            rows = [[as_number(value) or 0.0 for value in row] for row in counts if isinstance(row, list)]
-            found.append((field, [str(name) for name in names], rows))
+    for field, allowed in answer.allowed.items():
+        pairs = Counter((row.get(field), guess.get(field)) for row, guess in zip(right, said, strict=True))
+        rows = [[pairs[name, guess] for guess in allowed] for name in allowed]
+        totals = [sum(count for (name, _), count in pairs.items() if name == row) for row in allowed]
+        found.append(
+            (field, list(allowed), [[*row, total - sum(row)] for row, total in zip(rows, totals, strict=True)])
+        )
     return found
 
 
@@ -129,7 +140,7 @@ def baseline(evidence: Evidence, params: Params) -> str:
         return f"{reached}: on this task a bag of words is as good, and the LLM is not worth its cost."
     if score[0] >= candidate[1]:
         return f"{reached}: a bag of words comes within its interval; ask whether the LLM is worth its cost."
-    return f"{reached}: the LLM is better by more than chance."
+    return f"{reached}: the LLM is clearly better."
 
 
 def _score(measured: dict[str, JsonValue], name: str) -> tuple[float, float] | None:
