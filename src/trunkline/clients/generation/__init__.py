@@ -35,7 +35,13 @@ class Generation(NamedTuple):
 
 
 class Generator(Protocol):
-    """Whatever answers conversations."""
+    """Whatever answers conversations.
+
+    Attributes:
+        seconds: that answering has taken so far, without what scoring the references took.
+    """
+
+    seconds: float
 
     def generate(self, conversations: Sequence[Conversation], references: Sequence[str]) -> list[Generation]:
         """Answer each conversation; one Generation each, in their order.
@@ -69,6 +75,7 @@ class LocalGenerator:
         self._model, self._tokenizer, self._device = loaded
         self._batch_size, self._max_new_tokens, self._show = batch_size, max_new_tokens, show
         self._stops = _stops(loaded)
+        self.seconds = 0.0
         self._trie, self._room = None, max_new_tokens
         if labels is not None:
             answers = [encode_answer(self._tokenizer, label) for label in labels]
@@ -87,15 +94,16 @@ class LocalGenerator:
             return []
         self._check_lengths(prompts, answers)
         done: dict[int, Generation] = {}
-        start, tokens = time.monotonic(), 0
+        tokens, start = 0, time.perf_counter()
         order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
         with running(self._model, common(prompts)) as prefix:
+            self.seconds += time.perf_counter() - start
             for first in range(0, len(order), self._batch_size):
                 numbers = order[first : first + self._batch_size]
                 results = self._answer(prefix, [prompts[n] for n in numbers], [answers[n] for n in numbers])
                 done.update(zip(numbers, results, strict=True))
                 tokens += sum(result.tokens_out for result in results)
-                self._show(len(done), f"{tokens / (time.monotonic() - start):.0f} tokens/s")
+                self._show(len(done), f"{tokens / self.seconds:.0f} tokens/s")
         return [done[number] for number in range(len(prompts))]
 
     def _answer(self, prefix: Prefix, prompts: list[list[int]], answers: list[list[int]]) -> list[Generation]:
@@ -112,6 +120,7 @@ class LocalGenerator:
             written = decoding.greedy(batch, logits, self._stops, self._max_new_tokens)
         else:
             written = decoding.constrained(batch, logits, self._trie)
+        self.seconds += time.perf_counter() - start
         rows = zip(prompts, answers, likelihoods, written, strict=True)
         return [
             Generation(

@@ -1,0 +1,147 @@
+"""From answers to numbers: scores, their estimates, confusions and slices."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import polars as pl
+from pydantic import JsonValue
+
+from trunkline import estimates, scoring
+from trunkline.params import EvaluateParams
+from trunkline.records import SCORE_PREFIX, Answer, Estimate, Task
+from trunkline.scoring import Scorer
+from trunkline.stages.evaluate.answers import NLL, Answers
+
+_SHOWN_CLASSES = 20
+# A column with more values than this is not a slice but an identifier or free text.
+_SLICE_VALUES = 100
+
+
+class Ruler(NamedTuple):
+    """What every side is measured with.
+
+    Attributes:
+        task: whose answers are right; the candidate's.
+        holdout: the examples.
+        units: the unit of comparison of each example.
+        confidence: of every interval.
+        seed: of every bootstrap.
+    """
+
+    scorers: list[Scorer]
+    task: Task
+    holdout: pl.DataFrame
+    units: list[str]
+    confidence: float
+    seed: int
+
+
+def score(ruler: Ruler, outputs: Sequence[str], nll: Sequence[float | None]) -> list[pl.Series]:
+    """One column ``score_<name>`` a scorer, null where it does not apply.
+
+    Raises:
+        Error: a scorer fails; it names the scorer and the example.
+    """
+    ids, answers = ruler.holdout["id"].to_list(), ruler.holdout["answer"].to_list()
+    columns = []
+    for scorer in ruler.scorers:
+        if scorer.function is None:
+            values = list(nll)
+        else:
+            rows = zip(answers, outputs, ids, strict=True)
+            values = [scoring.score(scorer, answer, output, ruler.task, example) for answer, output, example in rows]
+        columns.append(pl.Series(SCORE_PREFIX + scorer.name, values, dtype=pl.Float64))
+    return columns
+
+
+def estimate(ruler: Ruler, outputs: Sequence[str], scores: list[pl.Series]) -> dict[str, Estimate | None]:
+    """Each scorer's aggregate with its interval; None where it measured nothing, or cannot say how surely."""
+    found = {}
+    for scorer, column in zip(ruler.scorers, scores, strict=True):
+        rows = [number for number, value in enumerate(column) if value is not None]
+        units = [ruler.units[row] for row in rows]
+        if scorer.aggregate == "mean":
+            found[scorer.name] = estimates.mean([column[row] for row in rows], units, ruler.confidence)
+        else:
+            found[scorer.name] = _macro_f1(ruler, outputs, rows)
+    return found
+
+
+def _macro_f1(ruler: Ruler, outputs: Sequence[str], rows: list[int]) -> Estimate | None:
+    """Over all closed fields, each class of each field counting the same."""
+    expected: list[str] = []
+    predicted: list[str | None] = []
+    units: list[str] = []
+    for row in rows:
+        right = scoring.classes(ruler.holdout["answer"][row], ruler.task.answer)
+        said = scoring.classes(outputs[row], ruler.task.answer)
+        expected += [f"{field}={name}" for field, name in right.items()]
+        predicted += [f"{field}={said[field]}" if field in said else None for field in right]
+        units += [ruler.units[row]] * len(right)
+    return estimates.macro_f1(expected, predicted, units, ruler.confidence, ruler.seed)
+
+
+def costs(answers: Answers, settings: EvaluateParams) -> dict[str, Estimate | float | None]:
+    """Speed, latency, tokens and money of one side.
+
+    ``usd_per_1000`` is what the machine costs while it answers 1,000 such examples in batches as here.
+    """
+    frame, seconds = answers.frame, max(answers.seconds, 1e-9)
+    latencies = frame["latency_ms"].to_list()
+    return {
+        "tokens_per_s": float(frame["tokens_out"].sum()) / seconds,
+        "latency_ms_p50": estimates.quantile(latencies, 0.50, settings.confidence),
+        "latency_ms_p95": estimates.quantile(latencies, 0.95, settings.confidence),
+        "usd_per_1000": settings.usd_per_hour / 3600 * seconds / frame.height * 1000,
+        "tokens_in": float(frame["tokens_in"].to_numpy().mean()),
+        "tokens_out": float(frame["tokens_out"].to_numpy().mean()),
+    }
+
+
+def confusion(answer: Answer, references: Sequence[str], sides: Mapping[str, Sequence[str]]) -> dict[str, JsonValue]:
+    """For each closed field: the right classes (rows) against what was said (columns, the last: anything else).
+
+    Only the most frequent classes are told apart.
+    """
+    known = [scoring.classes(text, answer) for text in references]
+    said = {side: [scoring.classes(text, answer) for text in outputs] for side, outputs in sides.items()}
+    found: dict[str, JsonValue] = {}
+    for field in answer.allowed:
+        counted = pl.Series([row.get(field) for row in known], dtype=pl.String).drop_nulls().value_counts(sort=True)
+        frequent = set(counted[:, 0].head(_SHOWN_CLASSES))
+        names = [name for name in answer.allowed[field] if name in frequent]
+        tables = {side: _counts(field, names, known, rows) for side, rows in said.items()}
+        found[field] = {"labels": list(names), **tables}
+    return found
+
+
+def _counts(field: str, names: list[str], known: list[dict[str, str]], said: list[dict[str, str]]) -> JsonValue:
+    place = {name: number for number, name in enumerate(names)}
+    table = [[0] * (len(names) + 1) for _ in names]
+    for right, guess in zip(known, said, strict=True):
+        if right.get(field) in place:
+            table[place[right[field]]][place.get(guess.get(field, ""), len(names))] += 1
+    return [list(row) for row in table]
+
+
+def slices(columns: list[str], ruler: Ruler, scores: dict[str, list[pl.Series]]) -> list[JsonValue]:
+    """Mean scores of both sides for each value of each slice column, with the number of examples."""
+    found: list[JsonValue] = []
+    for column in columns:
+        values = ruler.holdout[column].cast(pl.String)
+        names = values.drop_nulls().unique().sort()
+        for name in names if 1 < len(names) <= _SLICE_VALUES else []:
+            here = (values == name).fill_null(False)
+            means = {side: _means(here, series) for side, series in scores.items()}
+            found.append({"column": column, "value": name, "examples": int(here.sum()), **means})
+    return found
+
+
+def _means(here: pl.Series, scores: list[pl.Series]) -> dict[str, JsonValue]:
+    parts = {column.name.removeprefix(SCORE_PREFIX): column.filter(here).drop_nulls() for column in scores}
+    return {name: float(part.to_numpy().mean()) if len(part) else None for name, part in parts.items()}
+
+
+def nll_of(answers: Answers) -> list[float | None]:
+    """The model's own score of each reference answer."""
+    return answers.frame[NLL].to_list()
