@@ -1,12 +1,13 @@
 """A run that has finished, made up: what its stages would have written, without any model."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from trunkline import estimates
+from trunkline import estimates, scoring
 from trunkline.clients import files
 from trunkline.records import Answer, Bundle, Report, Task
 from trunkline.verdict import Check, Verdict
@@ -112,7 +113,7 @@ def reports(folder: Path) -> None:
     _report(folder, "train", {"loss": losses[-1], "steps": 120, "tokens_per_second": 5321}, {"loss": losses})
     measured = {side: _measured(frame, table) for side, table in tables.items()}
     baseline = {"exact_match": estimates.mean([1.0, 1.0, 0.0, 1.0] * 60, range(240), 0.95).model_dump()}
-    _report(folder, "evaluate", measured | {"baseline": baseline}, {})
+    _report(folder, "evaluate", measured | {"baseline": baseline}, {"confusion": _confusion(frame, tables)})
 
 
 _DATA_METRICS = {"rows": 1000, "rejected": 31, "examples": 880}
@@ -144,3 +145,13 @@ def _measured(frame: pl.DataFrame, table: pl.DataFrame) -> dict:
     }
     costs = {"tokens_per_s": 412.0, "latency_ms_p50": 13.0, "latency_ms_p95": 16.0, "usd_per_1000": 0.0021}
     return {name: estimate.model_dump() for name, estimate in scores.items() if estimate} | costs
+
+
+def _confusion(frame: pl.DataFrame, tables: dict[str, pl.DataFrame]) -> dict:
+    expected = [scoring.classes(answer, TASK.answer).get("intent") for answer in frame["answer"]]
+    counts = {}
+    for side, table in tables.items():
+        found = [scoring.classes(output, TASK.answer).get("intent", "other") for output in table["output"]]
+        pairs = Counter(zip(expected, found, strict=True))
+        counts[side] = [[pairs[right, said] for said in (*INTENTS, "other")] for right in INTENTS]
+    return {"intent": {"labels": list(INTENTS), **counts}}

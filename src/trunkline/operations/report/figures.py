@@ -10,7 +10,7 @@ from trunkline.operations.report.words import cut, number
 _WIDTH = 480
 _LEFT, _RIGHT = 130, 24
 _ROW = 44
-_MOST_CLASSES = 16
+_MOST_CLASSES = 20
 
 
 class Interval(NamedTuple):
@@ -60,7 +60,7 @@ def scores(rows: Sequence[tuple[str, Interval | None, Interval | None]], title: 
         parts.append(_text(x, height - 8, f"{25 * part} %", "axis middle"))
     for index, (name, production, candidate) in enumerate(rows):
         y = index * _ROW + 26
-        parts.append(_text(_LEFT - 12, y + 4, cut(name, 20), "label end"))
+        parts.append(_text(_LEFT - 12, y + 4, cut(name, 17), "label end"))
         parts += _marks(production, y - 7, "production", span)
         parts += _marks(candidate, y + 7, "candidate", span)
     return _svg(height, title, parts)
@@ -85,7 +85,7 @@ def bars(rows: Sequence[tuple[str, float, bool]], title: str) -> Markup:
     parts = []
     for index, (name, value, marked) in enumerate(rows):
         y = index * 26 + 10
-        parts.append(_text(_LEFT - 12, y + 12, cut(name, 20), "label end"))
+        parts.append(_text(_LEFT - 12, y + 12, cut(name, 17), "label end"))
         parts.append(_shape("rect", "bar back", x=_LEFT, y=y, width=span, height=16, rx=2))
         width = f"{max(span * min(value, 1), 1):.1f}"
         parts.append(_shape("rect", "bar marked" if marked else "bar", x=_LEFT, y=y, width=width, height=16, rx=2))
@@ -100,12 +100,12 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]], title: st
     if not classes or len(classes) > _MOST_CLASSES:
         return Markup("")
     left, top = 130, 110
-    columns = max(len(row) for row in counts)
+    columns = len(classes) + 1
     size = min(44, (_WIDTH - left - _RIGHT) // columns)
     parts = []
     for index, name in enumerate(classes):
         middle = top + index * size + size / 2
-        parts.append(_text(left - 10, middle + 4, cut(name, 22), "label end"))
+        parts.append(_text(left - 10, middle + 4, cut(name, 17), "label end"))
     for index in range(columns):
         x = left + index * size + size / 2 + 4
         name = classes[index] if index < len(classes) else "other"

@@ -1,12 +1,11 @@
 """What surrounds the comparison: examples, data, training curve and the baseline without an LLM."""
 
-from collections import Counter
 from typing import NamedTuple
 
 import polars as pl
 from pydantic import JsonValue
 
-from trunkline import pii, scoring
+from trunkline import pii
 from trunkline.operations.report.evidence import Evidence
 from trunkline.operations.report.view import is_share
 from trunkline.operations.report.words import as_number, as_object, as_rows, number, share
@@ -110,19 +109,12 @@ def confusions(evidence: Evidence) -> list[tuple[str, list[str], list[list[int]]
 
     Rows are the right answers, columns the candidate's in the same order, then anything else.
     """
-    bundle, table = evidence.bundles.get("candidate"), evidence.answers
-    if bundle is None or table is None:
-        return []
-    answer = bundle.task.answer
-    right, said = ([scoring.classes(text, answer) for text in table[column]] for column in ("answer", "candidate"))
     found = []
-    for field, allowed in answer.allowed.items():
-        pairs = Counter((row.get(field), guess.get(field)) for row, guess in zip(right, said, strict=True))
-        rows = [[pairs[name, guess] for guess in allowed] for name in allowed]
-        totals = [sum(count for (name, _), count in pairs.items() if name == row) for row in allowed]
-        found.append(
-            (field, list(allowed), [[*row, total - sum(row)] for row, total in zip(rows, totals, strict=True)])
-        )
+    for field, table in as_object(evidence.details("evaluate").get("confusion")).items():
+        names, counts = as_object(table).get("labels"), as_object(table).get("candidate")
+        if isinstance(names, list) and isinstance(counts, list):
+            rows = [[int(as_number(value) or 0) for value in row] for row in counts if isinstance(row, list)]
+            found.append((field, [str(name) for name in names], rows))
     return found
 
 
