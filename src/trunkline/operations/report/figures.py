@@ -101,7 +101,7 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]], title: st
         return Markup("")
     left, top = 130, 110
     columns = len(classes) + 1
-    size = min(44, (_WIDTH - left - _RIGHT) // columns)
+    size = min(44, (_WIDTH - left - 60) // columns)  # the last slanted label needs 60
     parts = []
     for index, name in enumerate(classes):
         middle = top + index * size + size / 2
