@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 from trunkline.operations.report.words import cut, number
 
 _WIDTH = 480
-_LEFT, _RIGHT = 130, 24
+_LEFT, _RIGHT = 144, 24
 _ROW = 44
 _MOST_CLASSES = 20
 
@@ -99,7 +99,7 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]], title: st
     """Rows are the right answers, columns what was answered; a cell's strength is its share of the row."""
     if not classes or len(classes) > _MOST_CLASSES:
         return Markup("")
-    left, top = 130, 110
+    left, top = 144, 110
     columns = len(classes) + 1
     size = min(44, (_WIDTH - left - 60) // columns)  # the last slanted label needs 60
     parts = []
