@@ -14,6 +14,7 @@ GRAM = 5
 _HASHES = 70  # words in a signature; its estimate of a similarity has a standard error of at most 0.06
 _SLACK = 0.2  # estimates this far below the limit are not verified
 _RECALL = 0.999  # the chance that a pair at the limit becomes a candidate
+_VERIFIED = 2  # how many of a message's candidates are verified, the most alike first
 _CHUNK = 20_000  # messages hashed, or pairs estimated, at once
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
@@ -62,20 +63,16 @@ def repeats(messages: pl.Series, answers: pl.Series) -> Repeats:
 def near_duplicates(messages: pl.Series, limit: float) -> NearDuplicates:
     """Find messages with a 5-gram Jaccard similarity of at least ``limit`` to an earlier one.
 
-    Within a bucket of candidates each message is compared with the first and with the one before it, so
-    that time grows with the number of messages even when thousands are alike: the count is a lower bound.
+    A message is compared with few others, those in its buckets whose estimated similarity is the highest,
+    so that time grows with the number of messages even when thousands are alike: the count is a lower bound.
     """
     texts = normalised(messages)
-    signatures = _signatures(texts)
     listed = texts.to_list()
-    similar = []
-    pairs = _candidates(signatures, _band_rows(limit))
-    for chunk in (pairs[start : start + _CHUNK] for start in range(0, len(pairs), _CHUNK)):
-        alike = (signatures[chunk[:, 0]] == signatures[chunk[:, 1]]).mean(axis=1)
-        for a, b in chunk[alike >= limit - _SLACK].tolist():
-            if jaccard(listed[a], listed[b]) >= limit:
-                similar.append((a, b))
-    return NearDuplicates(tuple(sorted({later for _, later in similar})), _clusters(similar))
+    found: dict[int, int] = {}
+    for later, earlier in _promising(_signatures(texts), limit):
+        if later not in found and jaccard(listed[earlier], listed[later]) >= limit:
+            found[later] = earlier
+    return NearDuplicates(tuple(sorted(found)), _clusters([(earlier, later) for later, earlier in found.items()]))
 
 
 def jaccard(first: str, second: str) -> float:
@@ -130,6 +127,21 @@ def _band_rows(limit: float) -> int:
     return next(wide, 1)
 
 
+def _promising(signatures: Words, limit: float) -> list[tuple[int, int]]:
+    """For each later message the few earlier ones that are most alike by their signatures, the best first."""
+    pairs = _candidates(signatures, _band_rows(limit))
+    chunks = (pairs[start : start + _CHUNK] for start in range(0, len(pairs), _CHUNK))
+    alike = [(signatures[chunk[:, 0]] == signatures[chunk[:, 1]]).mean(axis=1) for chunk in chunks]
+    frame = pl.DataFrame(
+        {"earlier": pairs[:, 0], "later": pairs[:, 1], "alike": np.concatenate([np.empty(0), *alike])},
+        schema={"earlier": pl.Int64, "later": pl.Int64, "alike": pl.Float64},
+    )
+    near = frame.filter(pl.col("alike") >= limit - _SLACK).sort(
+        "later", "alike", "earlier", descending=[False, True, False]
+    )
+    return near.group_by("later", maintain_order=True).head(_VERIFIED).select("later", "earlier").rows()
+
+
 def _candidates(signatures: Words, rows: int) -> Ints:
     """Pairs (earlier, later) that share a band: neighbours in a bucket, and each with its first."""
     count = len(signatures)
@@ -144,10 +156,11 @@ def _candidates(signatures: Words, rows: int) -> Ints:
         positions = np.arange(count)
         first = np.maximum.accumulate(np.where(same, 0, positions))
         later = positions[same]
-        found.append(
-            np.unique(np.concatenate((order[later - 1], order[first[later]])) * count + np.tile(order[later], 2))
-        )
-    return np.stack(np.divmod(np.unique(np.concatenate(found)), max(count, 1)), axis=1)
+        found += [order[later - 1] * count + order[later], order[first[later]] * count + order[later]]
+    # One number a pair sorts much faster than rows of two.
+    codes = np.sort(np.concatenate(found))
+    codes = codes[np.diff(codes, prepend=-1) > 0]
+    return np.stack(np.divmod(codes, max(count, 1)), axis=1)
 
 
 def _clusters(pairs: list[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:
