@@ -180,12 +180,13 @@ def test_the_json_answer_is_what_json_dumps_writes(values):
         ("2026-13-01", None),
         ("2026-07-01T25:00:00Z", None),
         ("2026-7-1", None),
+        ("2026-7-1T1:00:00.000Z", None),
         ("1751364000", None),
         ("", None),
     ],
 )
 def test_times_in_mixed_formats_are_utc(text, expected):
-    found = pl.select(schema.parse_time(pl.lit(text))).item()
+    found = schema.parse_time(pl.Series([text])).item()
     assert (found.isoformat() if found else None) == expected
 
 
@@ -194,4 +195,4 @@ def test_times_in_mixed_formats_are_utc(text, expected):
 def test_every_time_that_python_writes_is_read_back(moment, zone):
     moment = moment.replace(tzinfo=zone)
     if moment.utcoffset().seconds % 60 == 0:
-        assert pl.select(schema.parse_time(pl.lit(moment.isoformat()))).item() == moment
+        assert schema.parse_time(pl.Series([moment.isoformat()])).item() == moment
