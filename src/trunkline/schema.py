@@ -121,7 +121,7 @@ def parse_time(text: pl.Series) -> pl.Series:
 
 
 def _utc(text: pl.Series) -> pl.Series:
-    return text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_unit="us", time_zone="UTC")
+    return text.str.to_datetime("%+", strict=False, time_unit="us", time_zone="UTC")
 
 
 def _json_text(text: pl.Expr) -> pl.Expr:
@@ -150,7 +150,9 @@ def _typed(raw: pl.DataFrame, columns: Columns, answer: Answer) -> pl.DataFrame:
         cells += [e.alias(s) for e, s in zip(_cell(column, column, _SCALARS), _slice_names(column), strict=True)]
     if columns.time:
         cells += _cell(columns.time, "time", _TIMES)
-    frame = raw.lazy().select("partition", *cells, _row=pl.format("{}:{}", "partition", "line"))
+    if columns.id is None:
+        cells.append(pl.format("{}:{}", "partition", "line").alias("_row"))
+    frame = raw.lazy().select("partition", *cells)
     typed = frame.with_columns(*_stand_ins(columns), canonical(answer).alias("answer")).collect()
     time = parse_time(typed["time"]) if columns.time else pl.lit(None, dtype=pl.Datetime("us", "UTC"))
     return typed.with_columns(time.alias("time"))
