@@ -115,6 +115,17 @@ def test_the_reference_does_not_influence_the_answer(loaded):
     assert [one.output for one in first] == [one.output for one in other]
 
 
+@pytest.mark.parametrize("words", range(1, 60, 3))
+def test_a_long_reference_does_not_disturb_the_answer_after_it(loaded, words):
+    """Scoring a reference may open new blocks of the key buffer; generation must not see them."""
+    texts = ["lost my card", "fee for the transfer"]
+    prompts = [conversation(text) for text in texts]
+    scored = LocalGenerator(loaded, 2, 12, None, quiet).generate(prompts, [" ".join(["fee"] * words)] * 2)
+    for text, generation in zip(texts, scored, strict=True):
+        expected = greedy_alone(loaded, encode_prompt(loaded.tokenizer, conversation(text)), 12)
+        assert generation.output == loaded.tokenizer.decode(expected, skip_special_tokens=True)
+
+
 def test_prompts_without_anything_in_common_work(loaded):
     prompts = [[5, 6, 7, 8], [9, 10]]
     assert prefix.common(prompts) == []

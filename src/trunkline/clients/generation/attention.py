@@ -48,8 +48,11 @@ class Buffer(DynamicLayer):  # type: ignore[no-untyped-call]
         return self._end
 
     def crop(self, tokens_to_remove: int) -> None:
-        """Forget the last ``-tokens_to_remove`` columns."""
+        """Forget the last ``-tokens_to_remove`` columns, and the blocks that were only added for them."""
         self._end += tokens_to_remove
+        kept = columns(self._end)
+        self.keys = self.keys[:, :, :kept].contiguous()  # type: ignore[index]
+        self.values = self.values[:, :, :kept].contiguous()  # type: ignore[index]
 
 
 def attend(
