@@ -19,8 +19,9 @@ EMERGENCIES = {
     "close_account": ("papers",),
 }
 FIXED = {"high": 0.3, "normal": 0.2, "low": 0.15}  # share whose urgency is in the request itself, not beside it
-TURNED = 0.35  # share of urgency cues whose meaning hangs on the order of their words
-CONTRAST, ASIDE_BEFORE, ASIDE_AFTER = 0.28, 0.16, 0.14  # share of messages that mention a second topic
+TURNED = 0.12  # share of urgency cues whose meaning hangs on the order of their words
+PLAIN = 0.5  # share of urgent and of patient messages that say so in so many words
+CONTRAST, ASIDE_BEFORE, ASIDE_AFTER = 0.12, 0.09, 0.09  # share of messages that mention a second topic
 AMOUNTS = {"amount": ((8, 99), (100, 3000)), "small": ((2, 40),), "large": ((600, 2000), (2000, 9000))}
 MONTHS = ("June", "July", "August", "September", "October")
 
@@ -51,6 +52,8 @@ class Composer:
         sentences = list(body)
         if cue:
             sentences.insert(self._cue_place(cue, len(sentences)), cue)
+        if urgency != "normal" and self._random.random() < PLAIN:
+            sentences.insert(self._random.choice((0, len(sentences))), self._pick(f"{urgency}.plain"))
         sentences += [self._pick(extra) for extra in extras if extra != "followup_open"]
         if "followup_open" in extras and "first" not in cue:
             sentences.insert(0, self._pick("followup_open"))
@@ -78,7 +81,7 @@ class Composer:
         if turned and self._random.random() < TURNED:
             return self._random.choice(turned)
         if urgency == "normal":
-            return self._maybe(self._phrases["normal.any"], 0.65)
+            return self._maybe(self._phrases["normal.any"], 0.55)
         cues = list(self._phrases[f"{urgency}.any"])
         if urgency == "high":
             for group in EMERGENCIES.get(intent, ()):
