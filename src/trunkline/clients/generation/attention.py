@@ -27,21 +27,32 @@ class Buffer(DynamicLayer):  # type: ignore[no-untyped-call]
     a part of one before they read it.
     """
 
-    _end = 0
+    def __init__(self, rows: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._rows, self._end = rows, 0
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
-        """Append the new columns and return all, ``[rows, kv heads, columns(filled), head size]``."""
-        start, self._end = self._end, self._end + key_states.shape[2]
-        keys = self.keys if self.is_initialized else key_states[:, :, :0]
-        values = self.values if self.is_initialized else value_states[:, :, :0]
-        self.is_initialized = True
-        missing = columns(self._end) - keys.shape[2]  # type: ignore[union-attr]
-        # Padding with zeros, not with what memory holds: a weight of zero does not undo a NaN.
-        self.keys = pad(keys, (0, 0, 0, missing)) if missing > 0 else keys  # type: ignore[arg-type]
-        self.values = pad(values, (0, 0, 0, missing)) if missing > 0 else values  # type: ignore[arg-type]
-        self.keys[:, :, start : self._end] = key_states  # type: ignore[index]
-        self.values[:, :, start : self._end] = value_states  # type: ignore[index]
-        return self.keys, self.values  # type: ignore[return-value]
+        """Append new columns to the first rows, empty ones to the others.
+
+        Returns:
+            Keys and values of those first rows, ``[rows, kv heads, columns(filled), head size]``.
+        """
+        rows, _heads, new, _size = key_states.shape
+        if not self.is_initialized:
+            # Zeros, not what memory holds: a weight of zero does not undo a NaN.
+            self.keys = key_states.new_zeros(self._rows, key_states.shape[1], 0, key_states.shape[3])
+            self.values = value_states.new_zeros(self._rows, value_states.shape[1], 0, value_states.shape[3])
+            self.is_initialized = True
+        keys, values = self.keys, self.values
+        assert keys is not None and values is not None  # noqa: S101  for the type checker
+        start, self._end = self._end, self._end + new
+        missing = columns(self._end) - keys.shape[2]
+        if missing > 0:
+            keys, values = pad(keys, (0, 0, 0, missing)), pad(values, (0, 0, 0, missing))
+        keys[:rows, :, start : self._end] = key_states
+        values[:rows, :, start : self._end] = value_states
+        self.keys, self.values = keys, values
+        return keys[:rows], values[:rows]
 
     def get_seq_length(self) -> int:
         """How many columns are filled."""

@@ -1,7 +1,7 @@
 """Rows that continue a prefix side by side, each by as many tokens as it likes."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -52,27 +52,24 @@ class SharedBatch:
         self._prefix = shared[0][0].shape[1]
         self._valid = torch.zeros(rows, 0, dtype=torch.bool, device=self._device)
         self._lengths = torch.zeros(rows, 1, dtype=torch.long, device=self._device)
-        self._cache = Cache(layers=[attention.Buffer() for _ in shared])  # type: ignore[no-untyped-call]
+        self._cache = Cache(layers=[attention.Buffer(rows) for _ in shared])
 
     def extend(self, tokens: Tokens) -> Tensor:
         """See Batch."""
         ids, fresh = self._aligned(tokens)
-        width = max(1, _CHUNK_TOKENS // len(tokens))
-        for part in zip(torch.split(ids, width, 1), torch.split(fresh, width, 1), strict=True):
-            logits = self._run(*part, keep=1)
+        for rows, part in _parts(tokens, _CHUNK_TOKENS):
+            logits = self._run(ids[:rows, part], fresh[:, part], keep=1)
         return logits[:, -1]
 
     def log_likelihood(self, tokens: Tokens, first: Tensor) -> Tensor:
         """See Batch."""
         total = _log_probability(first, torch.tensor([row[0] for row in tokens], device=self._device))
         valid, lengths = self._valid, self._lengths
-        ids, fresh = self._aligned([row[:-1] for row in tokens])
-        targets, _ = self._aligned([row[1:] for row in tokens])
-        width = max(1, _CHUNK_LOGITS // first.numel())
-        for start in range(0, ids.shape[1], width):
-            columns = slice(start, start + width)
-            logits = self._run(ids[:, columns], fresh[:, columns], keep=width)
-            total += (_log_probability(logits, targets[:, columns]) * fresh[:, columns]).sum(1)
+        given, wanted = [row[:-1] for row in tokens], [row[1:] for row in tokens]
+        (ids, fresh), (targets, _) = self._aligned(given), self._aligned(wanted)
+        for rows, part in _parts(given, _CHUNK_LOGITS // first.shape[1]):
+            logits = self._run(ids[:rows, part], fresh[:, part], keep=ids.shape[1])
+            total[:rows] += (_log_probability(logits, targets[:rows, part]) * fresh[:rows, part]).sum(1)
         if ids.shape[1]:
             self._cache.crop(-ids.shape[1])
         self._valid, self._lengths = valid, lengths
@@ -92,13 +89,14 @@ class SharedBatch:
         return ids.to(self._device), (torch.arange(width) >= width - lengths).to(self._device)
 
     def _run(self, ids: Tensor, fresh: Tensor, keep: int) -> Tensor:
-        start = self._valid.shape[1]
+        """Logits of the first rows, which alone have tokens in these columns."""
+        rows, start = len(ids), self._valid.shape[1]
         self._valid = torch.cat([self._valid, fresh], 1)
-        steps = self._lengths + fresh.cumsum(1)
-        self._lengths = steps[:, -1:]
+        steps = (self._lengths + fresh.cumsum(1))[:rows]
+        self._lengths = self._lengths + fresh.sum(1, keepdim=True)
         logits: Tensor = self._model(
             input_ids=ids,
-            attention_mask=self._mask(start),
+            attention_mask=self._mask(rows, start),
             position_ids=self._prefix + (steps - 1).clamp(min=0),
             past_key_values=self._cache,
             use_cache=True,
@@ -107,17 +105,35 @@ class SharedBatch:
         ).logits
         return logits
 
-    def _mask(self, start: int) -> Tensor:
-        """What the tokens from column ``start`` on may look at, ``[rows, 1, new, keys]``.
+    def _mask(self, rows: int, start: int) -> Tensor:
+        """What the first rows' tokens from column ``start`` on may look at, ``[rows, 1, new, keys]``.
 
         A float mask to be added to the scores: 0, or the lowest number to hide a key.
         """
         end = self._valid.shape[1]
         columns = torch.arange(end, device=self._device)
-        seen = self._valid[:, None] & (columns <= columns[start:, None])
+        seen = self._valid[:rows, None] & (columns <= columns[start:, None])
         seen = pad(seen, (0, attention.columns(end) - end), value=False)
         mask = torch.zeros(seen.shape, dtype=self._model.dtype, device=self._device)
         return mask.masked_fill_(~seen, torch.finfo(mask.dtype).min)[:, None]
+
+
+def _parts(tokens: Tokens, limit: int) -> Iterator[tuple[int, slice]]:
+    """Columns of the aligned rows that run together, about ``limit`` tokens, and how many first rows have any.
+
+    With the longest row first, short rows cost nothing before they begin.
+    """
+    width = max(map(len, tokens))
+    start = 0
+    while start < width:
+        end = min(width, start + max(1, limit // _begun(tokens, width - start)))
+        yield _begun(tokens, width - end + 1), slice(start, end)
+        start = end
+
+
+def _begun(tokens: Tokens, length: int) -> int:
+    """The place after the last row of at least this length."""
+    return max(place for place, row in enumerate(tokens, 1) if len(row) >= length)
 
 
 class OneByOne:
