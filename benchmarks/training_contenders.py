@@ -25,6 +25,7 @@ from trunkline.clients import model
 from trunkline.packing import Encoded
 from trunkline.stages.train import adapter, loop
 from trunkline.stages.train.optimizer import Optimizer
+from trunkline.stages.train.prefix import Prefix
 from trunkline.stages.train.processes import Processes
 
 BASE = Path("models/base")
@@ -47,7 +48,7 @@ def rows() -> list[dict[str, Any]]:
     """Messages of a line or two from the starter project's raw data, with a known intent."""
     lines = (line for path in sorted(Path("data/raw").glob("*.jsonl")) for line in path.open(encoding="utf-8"))
     parsed = (json.loads(line) for line in lines)
-    return [row for row in parsed if row.get("intent") in INTENTS and 20 <= len(str(row["message"])) <= 90]
+    return [row for row in parsed if row.get("intent") in INTENTS and 20 <= len(str(row["message"])) <= 130]
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, count: int) -> list[Encoded]:
@@ -69,8 +70,9 @@ def ours(examples: list[Encoded], precision: str) -> tuple[Any, dict[str, float]
     loaded = model.load(BASE, None, precision, "auto")
     adapted = adapter.attach(loaded.model, RECIPE)
     shared = packing.shared_prefix([example.prompt for example in examples])
-    run = loop.Run(loaded.model, examples, examples[0].prompt[:shared], RECIPE, Processes(0, 1))
     optimizer = Optimizer(adapter.trainable(adapted), RECIPE, loaded.model.dtype)
+    prefix = Prefix(loaded.model, examples[0].prompt[:shared])
+    run = loop.Run(loaded.model, examples, prefix, RECIPE, Processes(0, 1))
     return loaded.model, timed(lambda: loop.train(run, optimizer, loop.History(), lambda: None))
 
 

@@ -22,6 +22,7 @@ from trunkline.packing import Encoded
 from trunkline.records import Bundle, Report
 from trunkline.stages import train
 from trunkline.stages.train import adapter, checkpoint, loop, loss
+from trunkline.stages.train.prefix import Prefix
 from trunkline.verdict import Verdict
 
 PROMPT = (
@@ -92,8 +93,8 @@ def plain_loss(language_model, examples: list[Encoded]) -> torch.Tensor:
 def packed_loss(language_model, examples: list[Encoded], pack_tokens: int) -> torch.Tensor:
     prefix = packing.shared_prefix([example.prompt for example in examples])
     layout = packing.lay_out(examples, prefix, pack_tokens)
-    batch = loss.to_batch(layout, examples[0].prompt[:prefix], torch.float32, torch.device("cpu"))
-    return loss.summed_loss(language_model, batch) / len(layout.targets)
+    shared = Prefix(language_model, examples[0].prompt[:prefix])
+    return loss.summed_loss(language_model, shared, layout) / len(layout.targets)
 
 
 def some_examples(kind: str, count: int) -> list[Encoded]:

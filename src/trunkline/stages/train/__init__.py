@@ -25,6 +25,7 @@ from trunkline.stages.train import adapter, checkpoint, examples
 from trunkline.stages.train.curve import Curve
 from trunkline.stages.train.loop import History, Run, train
 from trunkline.stages.train.optimizer import Optimizer
+from trunkline.stages.train.prefix import Prefix
 from trunkline.stages.train.processes import Processes, joined
 from trunkline.verdict import Check, Verdict
 
@@ -60,8 +61,9 @@ def run(params: Params) -> None:
     with joined(loaded.device) as processes, _explained_memory(params.train):
         adapted = adapter.attach(loaded.model, params.train)
         shared = packing.shared_prefix([example.prompt for example in encoded]) if _shares(params.train) else 0
-        job = Run(loaded.model, encoded, encoded[0].prompt[:shared], params.train, processes)
         optimizer = Optimizer(adapter.trainable(adapted), params.train, loaded.model.dtype)
+        prefix = Prefix(loaded.model, encoded[0].prompt[:shared])
+        job = Run(loaded.model, encoded, prefix, params.train, processes)
         key = _key(bundle, loaded, processes)
         history = _resume(key, optimizer, processes)
         if processes.leads:
@@ -106,7 +108,7 @@ def _describe(job: Run, adapted: peft.PeftModel, loaded: LoadedModel) -> None:
         "train  %d examples of %.0f tokens, %d of them shared; %d parameters; %s on %s, %d process(es)",
         len(job.examples),
         tokens / len(job.examples),
-        len(job.prefix),
+        job.prefix.length,
         sum(parameter.numel() for parameter in adapter.trainable(adapted)),
         str(loaded.model.dtype).removeprefix("torch."),
         loaded.device.type,
@@ -155,7 +157,7 @@ def _report(job: Run, adapted: peft.PeftModel, history: History) -> Report:
         "steps": history.steps,
         "examples": len(job.examples),
         "tokens": history.tokens,
-        "shared_tokens": len(job.prefix),
+        "shared_tokens": job.prefix.length,
         "trainable_parameters": sum(parameter.numel() for parameter in adapter.trainable(adapted)),
         "seconds": round(history.seconds, 1),
         "examples_per_second": round(len(job.examples) * job.params.epochs / history.seconds, 2),

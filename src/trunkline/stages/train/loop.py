@@ -19,6 +19,7 @@ from trunkline.packing import Encoded
 from trunkline.params import TrainParams
 from trunkline.stages.train import loss
 from trunkline.stages.train.optimizer import Optimizer
+from trunkline.stages.train.prefix import Prefix
 from trunkline.stages.train.processes import Processes
 
 
@@ -47,14 +48,14 @@ class Run(NamedTuple):
     Attributes:
         model: with adapters inside.
         examples: the training set.
-        prefix: the tokens that all prompts start with and that are run once a step; may be empty.
+        prefix: what all prompts start with.
         params: the recipe.
         processes: among which a step's examples are divided.
     """
 
     model: PreTrainedModel
     examples: list[Encoded]
-    prefix: list[int]
+    prefix: Prefix
     params: TrainParams
     processes: Processes
 
@@ -107,12 +108,10 @@ def learning_rate(step: int, steps: int, params: TrainParams) -> float:
 def _share_of_loss(run: Run, chosen: list[int]) -> torch.Tensor:
     """This process's part of the mean loss over all answer tokens of the step."""
     own = [run.examples[index] for index in chosen[run.processes.rank :: run.processes.count]]
-    device = run.model.device
     if not own:
-        return torch.zeros((), device=device)
-    layout = packing.lay_out(own, len(run.prefix), run.params.pack_tokens)
-    batch = loss.to_batch(layout, run.prefix, run.model.dtype, device)
-    return loss.summed_loss(run.model, batch) / sum(len(run.examples[index].answer) for index in chosen)
+        return torch.zeros((), device=run.model.device)
+    layout = packing.lay_out(own, run.prefix.length, run.params.pack_tokens)
+    return loss.summed_loss(run.model, run.prefix, layout) / sum(len(run.examples[index].answer) for index in chosen)
 
 
 def _seed(seed: int, step: int, rank: int) -> int:
