@@ -13,7 +13,6 @@ import safetensors.torch
 import torch
 
 import starter
-import tiny
 from finished import TASK
 from trunkline import packing
 from trunkline.clients import files, model
@@ -312,29 +311,6 @@ def test_bad_input_is_one_error_and_no_candidate(here, case):
     assert not Path("models/candidate").exists()
 
 
-def test_truncated_weights_are_told_even_when_their_hash_was_recorded(here):
-    weights = Path("models/base/model.safetensors")
-    weights.write_bytes(weights.read_bytes()[:1000])
-    tiny.record(Path("models/base"))
-    with pytest.raises(Error, match="cannot load the model"):
-        train.run(here)
-
-
-def test_weights_that_lack_a_tensor_are_told(here):
-    weights = safetensors.torch.load_file("models/base/model.safetensors")
-    weights.pop("model.norm.weight")
-    safetensors.torch.save_file(weights, "models/base/model.safetensors", metadata={"format": "pt"})
-    tiny.record(Path("models/base"))
-    with pytest.raises(Error, match=r"1 weights are missing, such as model\.norm\.weight"):
-        train.run(here)
-
-
-def test_a_model_without_a_chat_template_is_told(here):
-    Path("models/base/chat_template.jinja").unlink()
-    with pytest.raises(Error, match="no chat template"):
-        train.run(here)
-
-
 def test_too_long_examples_are_counted(here, in_tmp):
     rewrite(
         lambda frame: frame.with_columns(
@@ -357,20 +333,6 @@ def test_a_loss_that_is_no_number_stops_the_run(here, in_tmp):
 def test_too_little_memory_names_what_to_lower(here):
     with pytest.raises(Error, match=r"train\.batch_size 4"), train._explained_memory(here.train):
         torch.empty(2**50, dtype=torch.uint8)
-
-
-def test_an_adapter_of_another_base_model_is_refused(here, tmp_path_factory):
-    train.run(here)
-    other = tiny.build(tmp_path_factory.mktemp("other") / "base", seed=1)
-    with pytest.raises(Error, match="was trained on the base model"):
-        model.load(other, Path("models/candidate"), "fp32", "eager")
-
-
-def test_a_damaged_adapter_is_refused(here):
-    train.run(here)
-    flip("models/candidate/adapter_model.safetensors")
-    with pytest.raises(Error, match="adapter_model.safetensors is damaged"):
-        model.load(Path("models/base"), Path("models/candidate"), "fp32", "eager")
 
 
 def test_nobodys_words_are_logged(here, caplog, capsys):

@@ -4,6 +4,7 @@ Nothing here reaches the network: the `base` stage has fetched everything into m
 """
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -24,6 +25,8 @@ BUNDLE_RECORD = "bundle.json"
 
 logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+# peft asks transformers by a name that is about to change.
+warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
 
 
 class LoadedModel(NamedTuple):

@@ -1,7 +1,6 @@
 """LoRA adapters in the last layers of a model, and the two files they are kept in."""
 
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +32,7 @@ def attach(model: PreTrainedModel, params: TrainParams) -> peft.PeftModel:
         task_type="CAUSAL_LM",
     )
     torch.manual_seed(params.seed)
-    with warnings.catch_warnings():  # peft asks transformers by a name that is about to change
-        warnings.simplefilter("ignore", FutureWarning)
-        adapted = peft.get_peft_model(model, config)
+    adapted = peft.get_peft_model(model, config)
     # Evaluation mode keeps the base model's own dropout out; the adapters' dropout is switched on alone.
     adapted.eval()
     for name, module in adapted.named_modules():
