@@ -124,16 +124,14 @@ def _parts(tokens: Tokens, limit: int) -> Iterator[tuple[int, slice]]:
     With the longest row first, short rows cost nothing before they begin.
     """
     width = max(map(len, tokens))
+    begun = [max(place for place, row in enumerate(tokens, 1) if len(row) >= width - column) for column in range(width)]
     start = 0
     while start < width:
-        end = min(width, start + max(1, limit // _begun(tokens, width - start)))
-        yield _begun(tokens, width - end + 1), slice(start, end)
+        end = start + 1
+        while end < width and begun[end] * (end + 1 - start) <= limit:
+            end += 1
+        yield begun[end - 1], slice(start, end)
         start = end
-
-
-def _begun(tokens: Tokens, length: int) -> int:
-    """The place after the last row of at least this length."""
-    return max(place for place, row in enumerate(tokens, 1) if len(row) >= length)
 
 
 class OneByOne:
