@@ -87,6 +87,7 @@ def load(base: Path, adapter: Path | None, precision: str, attention: str) -> Lo
             model = _merge(model, adapter)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise Error(f"cannot load the model in {base}: {_first_line(error)}", _rebuild(base)) from error
+    model.get_output_embeddings().register_forward_pre_hook(_contiguous)  # type: ignore[no-untyped-call]
     model.to(device)  # type: ignore[arg-type]
     model.eval()  # type: ignore[no-untyped-call]
     return LoadedModel(model, tokenizer, device)
@@ -111,6 +112,11 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, s
 def encode_answer(tokenizer: PreTrainedTokenizerBase, answer: str) -> list[int]:
     """Token ids of an answer, with the token that ends it."""
     return [*tokenizer(answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+
+
+def _contiguous(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+    """Give the output head a whole tensor: over a slice, torch's CPU product of bf16 is 300 times slower."""
+    return (inputs[0].contiguous(),)
 
 
 def _cpu_has_bf16() -> bool:
