@@ -168,7 +168,7 @@ def test_each_limit_stops_what_breaks_it_and_leaves_the_good_state(project, limi
     assert data.EXAMPLES.read_bytes() == before
     report = Report.read(data.REPORT)
     assert verdicts(report)[limit] is Verdict.FAIL
-    assert "❌ fail" in data.SUMMARY.read_text()
+    assert "# Data: fail" in data.SUMMARY.read_text()
 
 
 def test_between_the_two_limits_a_human_decides(project):

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from trunkline.records import Report
-from trunkline.verdict import Check, Verdict
+from trunkline.verdict import Check
 
-_MARKS = {Verdict.PASS: "✅ pass", Verdict.INCONCLUSIVE: "⚠️ inconclusive", Verdict.FAIL: "❌ fail"}
 _LONGEST = 400
 _MOST_LABELS = 20
 
@@ -25,7 +24,7 @@ def render(report: Report) -> str:
     """The report as Markdown, ending in a newline."""
     details: dict[str, Any] = dict(report.details)
     parts = [
-        f"# Data: {_MARKS[report.verdict]}",
+        f"# Data: {report.verdict}",
         _table(("check", "verdict", "value", "limit", "finding"), map(_check_row, report.checks)),
         "## Rows",
         _partitions(details["partitions"]),
@@ -51,7 +50,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def _check_row(check: Check) -> tuple[object, ...]:
     value = "not measured" if check.value is None else f"{check.value:.3g}"
     limit = "" if check.limit is None else f"{check.limit:g}"
-    return check.name, _MARKS[check.verdict], value, limit, check.message
+    return check.name, check.verdict, value, limit, check.message
 
 
 def _partitions(rows: list[dict[str, Any]]) -> str:
