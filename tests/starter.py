@@ -52,7 +52,7 @@ def rows(count: int, month: str = "2026-07", seed: int = 0) -> list[dict[str, st
                 "created_at": (start + timedelta(minutes=number)).isoformat(),
                 "channel": ("app", "email")[number % 2],
                 "language": "en",
-                "message": f"{words}, order {number * 7919 % 10007} at {number * 104729 % 7919} o'clock",
+                "message": f"{words}, order {(number + 500 * seed) * 7919 % 10007} since {month}-{1 + number % 28:02d}",
                 "intent": intent,
                 "urgency": ("low", "normal", "high")[number // 3 % 3],
             }

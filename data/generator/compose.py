@@ -19,9 +19,9 @@ EMERGENCIES = {
     "close_account": ("papers",),
 }
 FIXED = {"high": 0.3, "normal": 0.2, "low": 0.15}  # share whose urgency is in the request itself, not beside it
-TURNED = 0.12  # share of urgency cues whose meaning hangs on the order of their words
-PLAIN = 0.5  # share of urgent and of patient messages that say so in so many words
-CONTRAST, ASIDE_BEFORE, ASIDE_AFTER = 0.12, 0.09, 0.09  # share of messages that mention a second topic
+TURNED = 0.04  # share of urgency cues whose meaning hangs on the order of their words
+PLAIN = 0.9  # share of urgent and of patient messages that say so in so many words
+CONTRAST, ASIDE_BEFORE, ASIDE_AFTER = 0.04, 0.015, 0.015  # share of messages that mention a second topic
 AMOUNTS = {"amount": ((8, 99), (100, 3000)), "small": ((2, 40),), "large": ((600, 2000), (2000, 9000))}
 MONTHS = ("June", "July", "August", "September", "October")
 
@@ -81,7 +81,7 @@ class Composer:
         if turned and self._random.random() < TURNED:
             return self._random.choice(turned)
         if urgency == "normal":
-            return self._maybe(self._phrases["normal.any"], 0.55)
+            return self._maybe(self._phrases["normal.any"], 0.2)
         cues = list(self._phrases[f"{urgency}.any"])
         if urgency == "high":
             for group in EMERGENCIES.get(intent, ()):
@@ -113,7 +113,7 @@ class Composer:
         }[channel]
         if self._language != "en":
             opening, closing = "open", "close"
-        often = 0.9 if channel in ("email", "phone_transcript") else 0.25
+        often = 0.4 if channel in ("email", "phone_transcript") else 0.25
         if opening:
             sentences = [self._fill(self._maybe(self._phrases[opening], often), 0), *sentences]
         sentences = [*sentences, self._fill(self._maybe(self._phrases[closing], often / 1.5), 0)]

@@ -77,8 +77,7 @@ def load(base: Path, adapter: Path | None, precision: str, attention: str) -> Lo
     Raises:
         Error: a file is missing or is not the one that was recorded, or the model is not usable for chat.
     """
-    base_hash = _verified_base(base)
-    bundle = None if adapter is None else _verified_bundle(adapter, base_hash)
+    bundle = verify(base, adapter)
     tokenizer = _load_tokenizer(base)
     device = choose_device()
     try:
@@ -91,6 +90,19 @@ def load(base: Path, adapter: Path | None, precision: str, attention: str) -> Lo
     model.to(device)  # type: ignore[arg-type]
     model.eval()  # type: ignore[no-untyped-call]
     return LoadedModel(model, tokenizer, device)
+
+
+def verify(base: Path, adapter: Path | None) -> Bundle | None:
+    """Check that a model's files are byte for byte those that were recorded.
+
+    Returns:
+        The adapter's bundle when one is given.
+
+    Raises:
+        Error: a file is missing or is not the one that was recorded.
+    """
+    base_hash = _verified_base(base)
+    return None if adapter is None else _verified_bundle(adapter, base_hash)
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> list[int]:

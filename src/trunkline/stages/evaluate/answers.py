@@ -14,7 +14,6 @@ import transformers
 from trunkline import prompts, transforms
 from trunkline.clients import files, generation, model
 from trunkline.clients.generation import Conversation, LocalGenerator
-from trunkline.clients.model import LoadedModel
 from trunkline.clients.progress import Progress
 from trunkline.errors import Error
 from trunkline.params import EvaluateParams
@@ -93,12 +92,15 @@ def answer(question: Question, ids: pl.Series, settings: EvaluateParams) -> Answ
     Raises:
         Error: the model is missing, damaged, or cannot read a prompt.
     """
+    base, side = _folders(question.side)
+    # Answers are used again only beside the very files they came from.
+    model.verify(base, side)
     key = _key(question, ids, settings)
     kept = _kept(question.side, key)
     if kept is not None:
         _log.info("evaluate  %s: nothing changed, its answers are used again", question.side)
         return kept
-    loaded = _load(question, settings)
+    loaded = model.load(base, side, settings.precision, settings.attention)
     progress = Progress(f"evaluate {question.side}", len(question.conversations), "examples")
     progress.update(0)
     generator = LocalGenerator(loaded, settings.batch_size, settings.max_new_tokens, question.labels, progress.update)
@@ -115,11 +117,11 @@ def write(side: str, answers: Answers, scores: list[pl.Series]) -> None:
     files.write_text(path.with_suffix(".json"), record.text())
 
 
-def _load(question: Question, settings: EvaluateParams) -> LoadedModel:
+def _folders(side: str) -> tuple[Path, Path]:
+    """The base model and the adapter of a side."""
     # A release that was trained on another base model brings that one along.
-    own = MODELS / question.side / "base"
-    base = own if own.is_dir() else BASE
-    return model.load(base, MODELS / question.side, settings.precision, settings.attention)
+    own = MODELS / side / "base"
+    return own if own.is_dir() else BASE, MODELS / side
 
 
 def _kept(side: str, key: str) -> Answers | None:
