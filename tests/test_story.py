@@ -254,7 +254,7 @@ def test_the_real_model_learns_the_task(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     metrics = Report.read(folder / "reports/evaluate.json").metrics
     assert metrics["production"]["exact_match"]["value"] <= 0.05
-    assert metrics["candidate"]["exact_match"]["value"] >= 0.80
+    assert metrics["candidate"]["exact_match"]["value"] >= 0.75
     assert metrics["candidate"]["valid_json"]["value"] >= 0.98
     assert run(folder, "trunkline", "gate").returncode == 0
     print(run(folder, "trunkline", "report").stdout)
