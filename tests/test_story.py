@@ -130,8 +130,9 @@ def test_the_gate_exits_with_the_verdict(finished, copy_of):
 
 def test_a_stale_verdict_is_not_taken(finished, copy_of):
     folder = copy_of(finished)
-    text = (folder / "params.yaml").read_text()
-    (folder / "params.yaml").write_text(text.replace("learning_rate: 0.002", "learning_rate: 0.001"))
+    content = yaml.safe_load((folder / "params.yaml").read_text())
+    content["train"]["learning_rate"] /= 2
+    (folder / "params.yaml").write_text(yaml.safe_dump(content))
     done = run(folder, "trunkline", "gate")
     assert done.returncode == 4
     assert "train" in done.stdout
