@@ -63,15 +63,15 @@ def main() -> None:
     parser.add_argument("--prompts", nargs="+", default=PROMPTS, choices=PROMPTS)
     parser.add_argument("--contenders", nargs="+", default=CONTENDERS, choices=CONTENDERS)
     arguments = parser.parse_args()
-    results = {
-        prompt: {contender: measure(contender, prompt, arguments.examples) for contender in arguments.contenders}
-        for prompt in arguments.prompts
-    }
-    print(table(results, arguments.examples))
     threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
     about = {"examples": arguments.examples, "threads": threads, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    results: dict[str, dict[str, dict[str, Any]]] = {prompt: {} for prompt in arguments.prompts}
     RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps({**about, "results": results}, indent=2) + "\n", encoding="utf-8")
+    for prompt, found in results.items():
+        for contender in arguments.contenders:
+            found[contender] = measure(contender, prompt, arguments.examples)
+            RESULT.write_text(json.dumps({**about, "results": results}, indent=2) + "\n", encoding="utf-8")
+    print(table(results, arguments.examples))
 
 
 if __name__ == "__main__":
