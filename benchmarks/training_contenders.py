@@ -72,7 +72,7 @@ def ours(examples: list[Encoded], precision: str) -> tuple[Any, dict[str, float]
     shared = packing.shared_prefix([example.prompt for example in examples])
     optimizer = Optimizer(adapter.trainable(adapted), RECIPE, loaded.model.dtype)
     prefix = Prefix(loaded.model, examples[0].prompt[:shared])
-    run = loop.Run(loaded.model, examples, prefix, RECIPE, Processes(0, 1))
+    run = loop.Run(loaded.model, examples, prefix, RECIPE, Processes(0, 1), None)
     return loaded.model, timed(lambda: loop.train(run, optimizer, loop.History(), lambda: None))
 
 

@@ -21,13 +21,13 @@ def steps(draw):
 
 
 def bodies_of(layout):
-    """(positions, tokens) of each body, read back from the rows."""
+    """(number, positions, tokens) of each body, read back from the rows."""
     found = []
-    for row, segments in enumerate(layout.segments):
-        for segment in range(1, segments.max() + 1):
-            place = np.flatnonzero(segments == segment)
+    for row, bodies in enumerate(layout.bodies):
+        for number in sorted(set(bodies[bodies > 0])):
+            place = np.flatnonzero(bodies == number)
             assert (np.diff(place) == 1).all(), "a body lies in one piece"
-            found.append((layout.positions[row, place].tolist(), layout.tokens[row, place].tolist()))
+            found.append((int(number), layout.positions[row, place].tolist(), layout.tokens[row, place].tolist()))
     return found
 
 
@@ -51,10 +51,10 @@ def test_every_body_is_laid_out_once_at_its_own_positions(examples, pack_tokens)
     prefix = shared_prefix([example.prompt for example in examples])
     layout = lay_out(examples, prefix, pack_tokens)
     expected = []
-    for prompt, answer in examples:
+    for number, (prompt, answer) in enumerate(examples, start=1):
         body = prompt[prefix:] + answer
-        expected.append((list(range(prefix, prefix + len(body))), body))
-    assert sorted(bodies_of(layout)) == sorted(expected)
+        expected.append((number, list(range(prefix, prefix + len(body))), body))
+    assert sorted(bodies_of(layout)) == expected
 
 
 @given(steps(), st.integers(1, 24))
@@ -62,10 +62,10 @@ def test_every_answer_token_is_predicted_by_the_token_before_it(examples, pack_t
     prefix = shared_prefix([example.prompt for example in examples])
     layout = lay_out(examples, prefix, pack_tokens)
     assert sorted(layout.targets.tolist()) == sorted(token for example in examples for token in example.answer)
-    tokens, segments = layout.tokens.ravel(), layout.segments.ravel()
+    tokens, bodies = layout.tokens.ravel(), layout.bodies.ravel()
     assert (tokens[layout.sources + 1] == layout.targets).all()
-    assert (segments[layout.sources + 1] == segments[layout.sources]).all()
-    assert (segments[layout.sources] > 0).all()
+    assert (bodies[layout.sources + 1] == bodies[layout.sources]).all()
+    assert (bodies[layout.sources] > 0).all()
 
 
 @given(steps(), st.integers(1, 24))
@@ -73,7 +73,7 @@ def test_rows_are_as_wide_as_allowed_and_none_is_empty(examples, pack_tokens):
     layout = lay_out(examples, 0, pack_tokens)
     longest = max(len(example.prompt) + len(example.answer) for example in examples)
     assert layout.tokens.shape[1] <= max(pack_tokens, longest)
-    assert (layout.segments.max(axis=1) > 0).all()
+    assert (layout.bodies.max(axis=1) > 0).all()
     fewest = -(-sum(len(prompt) + len(answer) for prompt, answer in examples) // max(pack_tokens, longest))
     assert fewest <= len(layout.tokens) <= 2 * fewest
 

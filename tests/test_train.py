@@ -21,6 +21,7 @@ from trunkline.packing import Encoded
 from trunkline.records import Bundle, Report
 from trunkline.stages import train
 from trunkline.stages.train import adapter, checkpoint, loop, loss
+from trunkline.stages.train.bodies import Bodies
 from trunkline.stages.train.prefix import Prefix
 from trunkline.verdict import Verdict
 
@@ -111,6 +112,42 @@ def some_examples(kind: str, count: int) -> list[Encoded]:
     if kind == "one prompt is the whole prefix":
         return [Encoded(common, examples[0].answer), *examples[1:]]
     return examples
+
+
+def test_gradients_are_the_same_when_the_frozen_layers_do_not_run_again(here):
+    language_model, adapters = adapted_tiny(Path("models/base"), "eager", here)
+    examples = some_examples("a prompt shared", 40)
+    prefix = Prefix(language_model, examples[0].prompt[: packing.shared_prefix([one.prompt for one in examples])])
+    bodies = Bodies(language_model, prefix, examples, 64)
+    assert bodies.fits
+    for chosen in ([7, 0, 33, 12], [39, 7, 1], [12]):
+        step = [examples[index] for index in chosen]
+        layout = packing.lay_out(step, prefix.length, 64)
+        total = loss.summed_loss(language_model, prefix, layout, bodies.entering(chosen, layout))
+        expected, actual = gradient(plain_loss(language_model, step), adapters), gradient(total, adapters)
+        assert (actual / len(layout.targets) - expected).norm() <= 1e-5 * expected.norm()
+
+
+def test_what_is_kept_does_not_depend_on_which_step_asked_first(here):
+    language_model, _ = adapted_tiny(Path("models/base"), "eager", here)
+    examples = some_examples("a prompt shared", 40)
+    prefix = Prefix(language_model, examples[0].prompt[: packing.shared_prefix([one.prompt for one in examples])])
+    layout = packing.lay_out([examples[3]], prefix.length, 64)
+    first, later = (Bodies(language_model, prefix, examples, 64) for _ in range(2))
+    later.entering([30, 9], packing.lay_out([examples[30], examples[9]], prefix.length, 64))
+    assert torch.equal(first.entering([3], layout), later.entering([3], layout))
+
+
+@pytest.mark.parametrize("kind", ["nothing shared", "every layer adapted", "too many examples"])
+def test_nothing_is_kept_where_no_layer_is_frozen_or_memory_is_short(here, in_tmp, monkeypatch, kind):
+    layers = 99 if kind == "every layer adapted" else 2
+    settings = starter.settings(in_tmp, **{**QUICK, "train__last_layers": layers})
+    if kind == "too many examples":
+        monkeypatch.setattr(train.bodies, "_MOST_BYTES", 1000)
+    language_model, _ = adapted_tiny(Path("models/base"), "eager", settings)
+    examples = some_examples("nothing shared" if kind == "nothing shared" else "a prompt shared", 8)
+    prefix = Prefix(language_model, examples[0].prompt[: packing.shared_prefix([one.prompt for one in examples])])
+    assert not Bodies(language_model, prefix, examples, 64).fits
 
 
 KINDS = ["a prompt shared", "nothing shared", "one prompt is the whole prefix"]

@@ -26,14 +26,14 @@ class Layout(NamedTuple):
     Attributes:
         tokens: [rows, width] token ids, 0 where nothing is.
         positions: [rows, width] position of each token in its own example, the shared prefix counted.
-        segments: [rows, width] which body of its row a token belongs to, from 1; 0 where nothing is.
+        bodies: [rows, width] which of the examples a token belongs to, from 1; 0 where nothing is.
         sources: [targets] flat indices into rows x width of the tokens that predict an answer token.
         targets: [targets] the answer tokens to predict, in the same order.
     """
 
     tokens: Ints
     positions: Ints
-    segments: Ints
+    bodies: Ints
     sources: Ints
     targets: Ints
 
@@ -58,25 +58,25 @@ def lay_out(examples: Sequence[Encoded], prefix: int, pack_tokens: int) -> Layou
         prefix: shared tokens that are left out.
         pack_tokens: tokens a row holds; a longer body widens all rows to its own length.
     """
-    bodies = [[*example.prompt[prefix:], *example.answer] for example in examples]
-    rows = _fill_rows([len(body) for body in bodies], pack_tokens)
-    width = max(sum(len(bodies[index]) for index in row) for row in rows)
-    tokens, positions, segments = (np.zeros((len(rows), width), dtype=np.int64) for _ in range(3))
+    texts = [[*example.prompt[prefix:], *example.answer] for example in examples]
+    rows = _fill_rows([len(text) for text in texts], pack_tokens)
+    width = max(sum(len(texts[index]) for index in row) for row in rows)
+    tokens, positions, bodies = (np.zeros((len(rows), width), dtype=np.int64) for _ in range(3))
     sources: list[int] = []
     targets: list[int] = []
     for number, row in enumerate(rows):
         start = 0
-        for segment, index in enumerate(row, start=1):
-            body, answer = bodies[index], examples[index].answer
-            place = slice(start, start + len(body))
-            tokens[number, place] = body
-            positions[number, place] = np.arange(prefix, prefix + len(body))
-            segments[number, place] = segment
+        for index in row:
+            text, answer = texts[index], examples[index].answer
+            place = slice(start, start + len(text))
+            tokens[number, place] = text
+            positions[number, place] = np.arange(prefix, prefix + len(text))
+            bodies[number, place] = index + 1
             first = number * width + place.stop - len(answer) - 1
             sources.extend(range(first, first + len(answer)))
             targets.extend(answer)
             start = place.stop
-    return Layout(tokens, positions, segments, np.array(sources), np.array(targets))
+    return Layout(tokens, positions, bodies, np.array(sources), np.array(targets))
 
 
 def _fill_rows(lengths: list[int], capacity: int) -> list[list[int]]:

@@ -22,6 +22,7 @@ from trunkline.errors import Error
 from trunkline.params import Params, TrainParams
 from trunkline.records import Base, Bundle, Report, Task
 from trunkline.stages.train import adapter, checkpoint, examples
+from trunkline.stages.train.bodies import Bodies
 from trunkline.stages.train.curve import Curve
 from trunkline.stages.train.loop import History, Run, train
 from trunkline.stages.train.optimizer import Optimizer
@@ -63,7 +64,9 @@ def run(params: Params) -> None:
         shared = packing.shared_prefix([example.prompt for example in encoded]) if _shares(params.train) else 0
         optimizer = Optimizer(adapter.trainable(adapted), params.train, loaded.model.dtype)
         prefix = Prefix(loaded.model, encoded[0].prompt[:shared])
-        job = Run(loaded.model, encoded, prefix, params.train, processes)
+        bodies = Bodies(loaded.model, prefix, encoded, params.train.pack_tokens)
+        keep = params.train.epochs > 1 and processes.count == 1 and bodies.fits
+        job = Run(loaded.model, encoded, prefix, params.train, processes, bodies if keep else None)
         key = _key(bundle, loaded, processes)
         history = _resume(key, optimizer, processes)
         if processes.leads:

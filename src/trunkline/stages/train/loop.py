@@ -18,6 +18,7 @@ from trunkline.errors import Error
 from trunkline.packing import Encoded
 from trunkline.params import TrainParams
 from trunkline.stages.train import loss
+from trunkline.stages.train.bodies import Bodies
 from trunkline.stages.train.optimizer import Optimizer
 from trunkline.stages.train.prefix import Prefix
 from trunkline.stages.train.processes import Processes
@@ -51,6 +52,7 @@ class Run(NamedTuple):
         prefix: what all prompts start with.
         params: the recipe.
         processes: among which a step's examples are divided.
+        bodies: what the frozen layers make of the examples, where that is kept.
     """
 
     model: PreTrainedModel
@@ -58,6 +60,7 @@ class Run(NamedTuple):
     prefix: Prefix
     params: TrainParams
     processes: Processes
+    bodies: Bodies | None
 
     @property
     def steps(self) -> int:
@@ -107,11 +110,13 @@ def learning_rate(step: int, steps: int, params: TrainParams) -> float:
 
 def _share_of_loss(run: Run, chosen: list[int]) -> torch.Tensor:
     """This process's part of the mean loss over all answer tokens of the step."""
-    own = [run.examples[index] for index in chosen[run.processes.rank :: run.processes.count]]
+    own = chosen[run.processes.rank :: run.processes.count]
     if not own:
         return torch.zeros((), device=run.model.device)
-    layout = packing.lay_out(own, run.prefix.length, run.params.pack_tokens)
-    return loss.summed_loss(run.model, run.prefix, layout) / sum(len(run.examples[index].answer) for index in chosen)
+    layout = packing.lay_out([run.examples[index] for index in own], run.prefix.length, run.params.pack_tokens)
+    entering = run.bodies.entering(own, layout) if run.bodies else None
+    total = loss.summed_loss(run.model, run.prefix, layout, entering)
+    return total / sum(len(run.examples[index].answer) for index in chosen)
 
 
 def _seed(seed: int, step: int, rank: int) -> int:

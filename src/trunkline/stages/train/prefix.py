@@ -4,6 +4,8 @@ Below the first adapted layer nothing changes while training, so that part of th
 run; only the adapted layers see it again in every step.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -44,16 +46,39 @@ class Prefix:
         cache.batch_repeat_interleave(rows)
         return cache
 
+    @property
+    def frozen(self) -> int:
+        """The layers that need not run again for what has entered the layer above them once; 0 for none."""
+        return self._frozen if self._below else 0
+
+    @contextmanager
+    def only_above(self) -> Iterator[None]:
+        """Run nothing but the layers above the frozen ones."""
+        layers = self._decoder.layers
+        self._decoder.layers = layers[self._frozen :]
+        try:
+            yield
+        finally:
+            self._decoder.layers = layers
+
+    @contextmanager
+    def watched(self, watch: Callable[[Tensor], None]) -> Iterator[None]:
+        """Call ``watch`` with the hidden states ``[rows, width, size]`` that enter the first layer above."""
+
+        def see(_: nn.Module, arguments: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+            watch(arguments[0] if arguments else named["hidden_states"])
+
+        hook = self._decoder.layers[self._frozen].register_forward_pre_hook(see, with_kwargs=True)
+        try:
+            yield
+        finally:
+            hook.remove()
+
     @torch.no_grad()
     def _compute_below(self) -> None:
         seen: list[Tensor] = []
-
-        def keep(_: nn.Module, arguments: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
-            seen.append(arguments[0] if arguments else named["hidden_states"])
-
-        hook = self._decoder.layers[self._frozen].register_forward_pre_hook(keep, with_kwargs=True)
-        whole: Any = self._whole()
-        hook.remove()
+        with self.watched(seen.append):
+            whole: Any = self._whole()
         self._entering = seen[0]
         self._below = [(layer.keys, layer.values) for layer in whole.layers[: self._frozen]]
         # Some architectures change what enters their layers; there the whole prefix runs in every step.
@@ -70,12 +95,8 @@ class Prefix:
         cache = DynamicCache()
         for number, (keys, values) in enumerate(self._below):
             cache.update(keys, values, number)
-        layers = self._decoder.layers
-        self._decoder.layers = layers[self._frozen :]
-        try:
+        with self.only_above():
             self._run(cache, inputs_embeds=self._entering)
-        finally:
-            self._decoder.layers = layers
         return cache
 
     def _run(self, cache: DynamicCache, **tokens: Tensor) -> None:
