@@ -34,12 +34,25 @@ def test_each_field_of_an_object_is_learned_by_itself():
     [
         Answer(format="text", fields=("reply",), allowed={}),
         Answer(format="label", fields=("intent",), allowed={}),
-        Answer(format="json", fields=("intent", "reply"), allowed={"intent": tuple(CLASSES)}),
+        Answer(format="json", fields=("reply",), allowed={}),
     ],
-    ids=["text", "open label", "an open field"],
+    ids=["text", "open label", "only open fields"],
 )
 def test_free_text_has_no_baseline(answer):
-    assert baseline.predict(INPUTS, LABELS, HELD_OUT, answer) is None
+    answers = [json.dumps({"reply": label}) for label in LABELS] if answer.format == "json" else LABELS
+    assert baseline.predict(INPUTS, answers, HELD_OUT, answer) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [(["none"] * 25 + ["£5"] * 11, "none"), ([1] * 20 + [True] * 16, 1), ([None] * 36, None)]
+)
+def test_a_bag_of_words_cannot_copy_so_an_open_field_gets_its_most_frequent_value(values, expected):
+    answer = Answer(format="json", fields=("intent", "amount"), allowed={"intent": tuple(CLASSES)})
+    answers = [json.dumps({"intent": i, "amount": a}) for i, a in zip(LABELS, values, strict=True)]
+    found = [json.loads(text) for text in baseline.predict(INPUTS, answers, HELD_OUT, answer)]
+    assert [one["intent"] for one in found] == list(CLASSES)
+    assert all(one["amount"] is expected or one["amount"] == expected for one in found)
+    assert [type(one["amount"]) for one in found] == [type(expected)] * 3
 
 
 def test_a_single_class_is_predicted_everywhere():

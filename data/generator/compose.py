@@ -2,6 +2,7 @@
 
 import re
 from random import Random
+from typing import NamedTuple
 
 from data.generator.wording import INTENTS, load
 
@@ -11,19 +12,26 @@ EMERGENCIES = {
     "card_declined": ("pay",),
     "login_problem": ("pay", "money"),
     "limit_change": ("pay",),
-    "verify_identity": ("pay", "papers"),
     "transfer_missing": ("money",),
     "refund_request": ("money",),
-    "direct_debit": ("money",),
-    "statement_request": ("papers",),
     "close_account": ("papers",),
 }
-FIXED = {"high": 0.3, "normal": 0.2, "low": 0.15}  # share whose urgency is in the request itself, not beside it
-TURNED = 0.04  # share of urgency cues whose meaning hangs on the order of their words
-PLAIN = 0.9  # share of urgent and of patient messages that say so in so many words
-CONTRAST, ASIDE_BEFORE, ASIDE_AFTER = 0.04, 0.015, 0.015  # share of messages that mention a second topic
+FIXED = {"high": 0.15, "normal": 0.15, "low": 0.1}  # share whose urgency is in the request itself, not beside it
+TURNED = 0.01  # share of urgency cues whose meaning hangs on the order of their words
+PLAIN = 1.0  # share of urgent and of patient messages that say so in so many words
+CONTRAST, ASIDE_BEFORE, ASIDE_AFTER = 0.02, 0.01, 0.01  # share of messages that mention a second topic
 AMOUNTS = {"amount": ((8, 99), (100, 3000)), "small": ((2, 40),), "large": ((600, 2000), (2000, 9000))}
+AMOUNT = re.compile(r"\{(amount|small|large)\}")
+NAMES_AMOUNT = 3  # how much likelier a request that names an amount is than one that does not
+NO_AMOUNT = "none"
 MONTHS = ("June", "July", "August", "September", "October")
+
+
+class Message(NamedTuple):
+    """What a customer writes, and the amount it is about, as written there, or ``none``."""
+
+    text: str
+    amount: str
 
 
 class Composer:
@@ -33,8 +41,9 @@ class Composer:
         self._language, self._random = language, random
         self._phrases = load(language)
         self._used: set[tuple[str, ...]] = set()
+        self._sum = NO_AMOUNT
 
-    def message(self, intent: str, urgency: str, channel: str, month: int, extras: list[str]) -> str:
+    def message(self, intent: str, urgency: str, channel: str, month: int, extras: list[str]) -> Message:
         """A message asking for ``intent`` with ``urgency``, in the manner of ``channel``.
 
         Args:
@@ -57,8 +66,9 @@ class Composer:
         sentences += [self._pick(extra) for extra in extras if extra != "followup_open"]
         if "followup_open" in extras and "first" not in cue:
             sentences.insert(0, self._pick("followup_open"))
+        self._sum = NO_AMOUNT
         text = self._manner([self._fill(sentence, month) for sentence in sentences], channel)
-        return _capitalised(text) if channel != "chat" else text
+        return Message(_capitalised(text) if channel != "chat" else text, self._sum)
 
     def _cue_place(self, cue: str, size: int) -> int:
         # A cue that points back ("it", "that") stands after the request, any other may also open the message.
@@ -74,7 +84,9 @@ class Composer:
         cue = self._cue(intent, urgency)
         if self._random.random() < CONTRAST:
             return (self._contrast(intent),), cue
-        return self._asides(intent, self._pick(f"{intent}.any")), cue
+        requests = self._phrases[f"{intent}.any"]
+        weights = [NAMES_AMOUNT if AMOUNT.search(request) else 1 for request in requests]
+        return self._asides(intent, self._random.choices(requests, weights)[0]), cue
 
     def _cue(self, intent: str, urgency: str) -> str:
         turned = self._phrases.get(f"{urgency}.contrast")
@@ -90,7 +102,7 @@ class Composer:
 
     def _contrast(self, intent: str) -> str:
         frame = self._pick("contrast")
-        return _put(frame, a=self._pick(f"{self._other(intent)}.topics"), b=self._pick(f"{intent}.topics"))
+        return _put(frame, a=_elsewhere(self._pick(f"{self._other(intent)}.topics")), b=self._pick(f"{intent}.topics"))
 
     def _asides(self, intent: str, core: str) -> tuple[str, ...]:
         draw = self._random.random()
@@ -99,6 +111,7 @@ class Composer:
         frame = self._pick("aside_before" if draw < ASIDE_BEFORE else "aside_after")
         other = self._other(intent)
         aside = _put(frame, a=self._pick(f"{other}.topics"), r=self._pick(f"{other}.resolved"))
+        aside = _elsewhere(aside)
         return (aside, core) if draw < ASIDE_BEFORE else (core, aside)
 
     def _other(self, intent: str) -> str:
@@ -151,7 +164,11 @@ class Composer:
 
     def _slot(self, name: str, month: int) -> str:
         if name in AMOUNTS:
-            return self._amount(name)
+            amount = self._amount(name)
+            self._sum = amount if self._sum == NO_AMOUNT else self._sum
+            return amount
+        if name.removeprefix("other_") in AMOUNTS:
+            return self._amount(name.removeprefix("other_"))
         if name == "month":
             return MONTHS[self._random.randint(max(0, month - 8), month - 7)]
         if name == "ref":
@@ -175,6 +192,11 @@ class Composer:
 
     def _maybe(self, phrases: list[str], share: float) -> str:
         return self._random.choice(phrases) if self._random.random() < share else ""
+
+
+def _elsewhere(phrase: str) -> str:
+    """A phrase about what is not asked for: its amounts are not the one at issue."""
+    return AMOUNT.sub(r"{other_\1}", phrase)
 
 
 def _put(frame: str, **topics: str) -> str:

@@ -12,14 +12,14 @@ from data.generator.wording import INTENTS, URGENCIES
 
 Row = dict[str, Any]
 SEED = 20260701
-CUSTOMERS = 620
-ROWS = {"2026-07": 298, "2026-08": 304, "2026-09": 310, "2026-10": 316}  # before the planted copies
+CUSTOMERS = 720
+ROWS = {"2026-07": 364, "2026-08": 370, "2026-09": 376, "2026-10": 384}  # before the planted copies
 CHANNELS = {"app": 0.34, "chat": 0.27, "email": 0.27, "phone_transcript": 0.12}
 URGENCY = {"low": 0.29, "normal": 0.38, "high": 0.33}
 INTENT = dict.fromkeys(INTENTS, 1.0) | {"card_declined": 1.3, "transfer_missing": 1.3, "close_account": 0.7}
 LAUNCH = "2026-10"  # the travel card Roam is new: it is mentioned, lives in the app, and brings more of some questions
 LAUNCH_CHANNELS = {"app": 0.42, "chat": 0.25, "email": 0.23, "phone_transcript": 0.10}
-LAUNCH_INTENT = INTENT | {"fee_question": 1.4, "limit_change": 1.3, "verify_identity": 1.2}
+LAUNCH_INTENT = INTENT | {"fee_question": 1.4, "limit_change": 1.3}
 CONTACT, ROAM, FOLLOW_UP = 0.07, 0.12, 0.6
 
 
@@ -41,7 +41,7 @@ def write(folder: Path) -> dict[str, dict[str, int]]:
 
 
 def _language(random: Random) -> str:
-    return _draw({"en": 0.94, "de": 0.03, "es": 0.03}, random)
+    return _draw({"en": 0.98, "de": 0.01, "es": 0.01}, random)
 
 
 def _draw(weights: dict[str, float], random: Random) -> str:
@@ -72,7 +72,7 @@ def _conversation(first: Row, partition: str, language: str, composer: Composer,
     for turn in range(random.choices((1, 2, 3), (0.8, 0.15, 0.05))[0]):
         extras = [name for name, share in _extras(partition, language, turn).items() if random.random() < share]
         message = composer.message(intent, urgency, channel, month, extras)
-        labels = {"message": message, "intent": intent, "urgency": urgency}
+        labels = {"message": message.text, "intent": intent, "urgency": urgency, "amount": message.amount}
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ")
         rows.append({**first, "created_at": when, "channel": channel, "language": language, **labels})
         time += timedelta(seconds=random.randrange(1_800, 100_000))

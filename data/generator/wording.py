@@ -8,14 +8,10 @@ INTENTS = (
     "card_declined",
     "transfer_missing",
     "refund_request",
-    "fraud_report",
     "login_problem",
     "limit_change",
     "fee_question",
-    "verify_identity",
     "close_account",
-    "statement_request",
-    "direct_debit",
 )
 URGENCIES = ("low", "normal", "high")
 
