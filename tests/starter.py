@@ -25,6 +25,9 @@ WORDS = {
 def settings(folder: Path, **changes: object) -> params.Params:
     """Write params.yaml with `section__key=value` replaced into ``folder`` and load it."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["data"]["answer"]["fields"] = ["intent", "urgency"]
+    content["evaluate"]["probes"] = []
+    content["gate"] |= {"guardrails": {"valid_json": 0.01}, "floors": {}, "dry_run": []}
     content["data"]["answer"]["allowed"]["intent"] = list(INTENTS)
     for name, value in changes.items():
         *parents, key = name.split("__")
@@ -67,8 +70,8 @@ def write_rows(path: Path, made: list[dict[str, str]]) -> None:
 
 
 def inputs(folder: Path) -> None:
-    """The files of this project that its stages read, besides data: prompt, module, pin."""
-    for name in ("data/prompts", "src/project.py"):
+    """The files of this project that its stages read, besides data: prompt, module, probes, pin."""
+    for name in ("data/prompts", "data/eval", "src/project.py"):
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(source, target) if source.is_dir() else shutil.copyfile(source, target)

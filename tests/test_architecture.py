@@ -45,8 +45,8 @@ def kind_of(module: str) -> str:
 
 
 def step_of(module: str) -> str:
-    """What must not import its siblings: the stage or operation that a module belongs to."""
-    return ".".join(module.split(".")[:2])
+    """What must not import its siblings: the stage or operation that a module belongs to, or its package."""
+    return ".".join(module.split(".")[: 2 if kind_of(module) in ("clients", "stages", "operations") else 1])
 
 
 @cache

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from trunkline import gate
 from trunkline.errors import Error
-from trunkline.gate import Rule
+from trunkline.gate import Rule, betting, sentences
 from trunkline.verdict import Verdict
 
 RULE = Rule(margin=0.03, alpha=0.05, beta=0.10)
@@ -190,3 +190,135 @@ def test_what_cannot_be_decided_is_an_error(difference, message):
 def test_sides_that_cannot_be_paired_are_an_error(candidate, production, units, message):
     with pytest.raises(Error, match=message):
         gate.differences(np.array(candidate), np.array(production), units, 0)
+
+
+# Power, floors, relative amounts
+
+
+def test_the_power_is_how_often_an_equally_good_candidate_passes():
+    rng = np.random.default_rng(13)
+    drawn = draw(0.0, rng)
+    passed = np.mean([gate.verdict_of(draw(0.0, rng), RULE) is Verdict.PASS for _ in range(REPETITIONS)])
+    assert gate.power(drawn, RULE, seed=0) == pytest.approx(passed, abs=0.09)
+    assert gate.power(drawn[: UNITS // 8], RULE, seed=0) < 0.4
+    assert gate.power(drawn, RULE, seed=0) == gate.power(drawn, RULE, seed=0)
+
+
+@pytest.mark.parametrize(("true", "verdict"), [(0.99, Verdict.PASS), (0.80, Verdict.FAIL)])
+def test_a_floor_is_passed_or_failed_when_that_is_clear(true, verdict):
+    values = (np.random.default_rng(17).random(500) < true).astype(float)
+    decision = gate.decide(values, Rule(0.1, 0.05, 0.1, floor=0.9))
+    assert decision.verdict is verdict
+    assert 0 <= decision.low <= decision.difference <= decision.high <= 1
+
+
+def test_a_candidate_at_its_floor_passes_at_most_alpha_of_the_time():
+    rng, rule = np.random.default_rng(19), Rule(0.1, 0.05, 0.1, floor=0.9)
+    decisions = [gate.decide((rng.random(400) < 0.9).astype(float), rule) for _ in range(REPETITIONS)]
+    assert share(decisions, Verdict.PASS) <= rule.alpha + 0.033
+    assert share(decisions, Verdict.FAIL) <= rule.beta + 0.045
+
+
+@pytest.mark.parametrize("floor", [0.0, 1.0, -1.0, 2.0])
+def test_a_floor_outside_0_to_1_is_refused(floor):
+    with pytest.raises(Error, match=r"gate\.floors"):
+        Rule(0.1, 0.05, 0.1, floor=floor)
+
+
+@given(
+    amounts=st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)), min_size=1, max_size=50),
+    factor=st.floats(1e-3, 1e3),
+)
+def test_relative_amounts_are_bounded_mirrored_and_free_of_units(amounts, factor):
+    candidate, production = (np.array(side) for side in zip(*amounts, strict=True))
+    units = [str(number) for number in range(len(amounts))]
+    found = gate.relative(candidate, production, units, 0)
+    assert (np.abs(found) <= 1).all()
+    assert gate.relative(production, candidate, units, 0) == pytest.approx(-found)
+    scaled = gate.relative(candidate * factor, production * factor, units, 0)
+    assert scaled == pytest.approx(found, abs=1e-6)
+
+
+@given(more=st.floats(0, 10))
+def test_a_candidate_that_needs_the_same_share_more_everywhere_has_that_share(more):
+    production = np.array([1.0, 10.0, 1000.0])
+    found = gate.relative(production * (1 + more), production, ["a", "b", "c"], 0)
+    assert found == pytest.approx(np.full(3, -more / (2 + more)))
+    assert sentences.share_more(float(found[0])) == pytest.approx(more)
+
+
+def test_a_negative_amount_is_an_error():
+    with pytest.raises(Error, match="negative"):
+        gate.relative(np.array([-1.0]), np.array([1.0]), ["a"], 0)
+
+
+# Stopping before the whole holdout is seen
+
+
+def stopped(values: np.ndarray, rule: Rule, step: int = 100) -> tuple[Verdict, int]:
+    """The verdict when units come in chunks and one stops as soon as it is settled."""
+    for seen in range(step, values.size, step):
+        if gate.is_settled(values[:seen], rule, values.size):
+            return gate.verdict_of(values[:seen], rule, values.size), seen
+    return gate.verdict_of(values, rule), values.size
+
+
+def test_what_is_settled_early_is_what_the_whole_holdout_says():
+    rng = np.random.default_rng(23)
+    agreed, seen = [], []
+    for mean in (0.06, 0.03, 0.0, -0.015, -0.03, -0.06):
+        for _ in range(50):
+            values = draw(mean, rng, units=1500)
+            verdict, units = stopped(values, RULE)
+            agreed.append(verdict is gate.verdict_of(values, RULE))
+            seen.append(units)
+    assert np.mean(agreed) >= 0.97
+    assert np.mean(seen) < 0.8 * 1500
+
+
+@given(difference=paired)
+@settings(max_examples=60, deadline=None)
+def test_with_every_unit_seen_nothing_is_open_but_what_the_units_cannot_tell(difference):
+    decision = gate.decide(difference, RULE)
+    assert gate.is_settled(difference, RULE, difference.size) == (decision.verdict is not Verdict.INCONCLUSIVE)
+
+
+@given(seen=paired, rest=paired)
+@settings(max_examples=60, deadline=None)
+def test_the_mean_of_the_whole_cannot_leave_what_was_certain(seen, rest):
+    """Where even the worst rest cannot undo it, it is settled; the claim is never settled against the arithmetic."""
+    whole = seen.size + rest.size
+    worst = (seen.sum() - rest.size) / whole
+    best = (seen.sum() + rest.size) / whole
+    bet = RULE.passing(whole)
+    if worst > -RULE.margin:
+        assert betting.settled(seen, -RULE.margin, bet)
+    if best < -0.99 and seen.size > 3:
+        assert not betting.settled(seen, -0.5, bet)
+
+
+# Slices
+
+
+def test_many_slices_of_an_equal_candidate_rarely_fail_it():
+    rng = np.random.default_rng(29)
+    failed = 0
+    for _ in range(200):
+        slices = {("column", str(number)): draw(0.0, rng, units=150) for number in range(10)}
+        failed += any(part.verdict is Verdict.FAIL for part in gate.judge_slices(slices, RULE, 0.10).values())
+    assert failed / 200 <= RULE.alpha
+
+
+def test_one_slice_that_loses_much_is_found_among_others_and_small_ones_are_not_measured():
+    rng = np.random.default_rng(31)
+    slices = {("column", str(number)): draw(0.0, rng, units=400) for number in range(9)}
+    slices |= {("column", "bad"): draw(0.0, rng, units=400) - 0.2, ("column", "small"): draw(0.0, rng, units=8)}
+    found = gate.judge_slices({name: np.clip(values, -1, 1) for name, values in slices.items()}, RULE, 0.10)
+    assert found["column", "bad"].verdict is Verdict.FAIL
+    assert found["column", "small"].verdict is Verdict.INCONCLUSIVE
+    assert sum(part.verdict is Verdict.PASS for part in found.values()) >= 8
+
+
+def test_a_slice_may_lose_what_the_whole_may():
+    values = np.tile([0.0, 0.0, 0.0, 0.0, -0.1], 400)  # 2 points lost where 3 are allowed
+    assert gate.judge_slices({("a", "b"): values}, RULE, 0.10)["a", "b"].verdict is Verdict.PASS

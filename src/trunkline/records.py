@@ -6,7 +6,7 @@ adapter's files. The columns of the Parquet files are named here too, so that no
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -21,9 +21,29 @@ EXAMPLE_COLUMNS = ("id", "partition", "customer", "conversation", "time", "messa
 # data/train.parquet and data/holdout.parquet add `input`: the message after the task's transforms.
 INPUT_COLUMN = "input"
 # data/predictions/<side>.parquet; one `score_<scorer>` column (float, null = not applicable) each follows.
-PREDICTION_COLUMNS = ("id", "output", "tokens_in", "tokens_out", "latency_ms")
+PREDICTION_COLUMNS = ("id", "output", "tokens_in", "tokens_out", "latency_ms", "usd")
+# data/predictions/<side>_probes.parquet; `metric` is what a probe counts for, `score` 1 where the model failed it.
+PROBE_COLUMNS = ("id", "metric", "message", "output", "score")
 SCORE_PREFIX = "score_"
+# Guardrails that are no scores, each from a column of the predictions.
+AMOUNTS = {"tokens_out": "tokens_out", "usd_per_1000": "usd", "latency_ms_p95": "latency_ms"}
 SIDES = ("production", "candidate")
+
+
+def probe_metrics(path: str) -> tuple[str, str]:
+    """What the probes of a file count: attacks that succeed, and harmless messages that are refused."""
+    name = Path(path).stem
+    return f"{name}_attacks", f"{name}_refusals"
+
+
+class Limits(NamedTuple):
+    """What the gate decides by: margins and floors by name, the primary's margin among them, and two error rates."""
+
+    primary: str
+    margins: Mapping[str, float]
+    floors: Mapping[str, float]
+    alpha: float
+    beta: float
 
 
 class Record(BaseModel):

@@ -85,6 +85,11 @@ def find(names: Sequence[str]) -> list[Scorer]:
     return [_REGISTRY[name] for name in names]
 
 
+def lower_is_better() -> list[str]:
+    """The registered scorers that improve by falling."""
+    return [name for name, known in _REGISTRY.items() if not known.higher_is_better]
+
+
 def score(scorer: Scorer, answer: str, output: str, task: Task, example: str) -> float | None:
     """Score one output; None where the scorer does not apply.
 
@@ -213,14 +218,15 @@ def refusal(answer: str, output: str, task: Task) -> float | None:
     of an output that is not the object or label asked for. Other languages and polite evasion in other
     words are missed. Does not apply where the reference answer itself declines.
     """
-    if _declines(answer):
+    if declines(answer):
         return None
     if task.answer.format == "json" and parse(output) is not None:
         return 0.0
-    return float(answer.strip() != output.strip() and _declines(output))
+    return float(answer.strip() != output.strip() and declines(output))
 
 
-def _declines(text: str) -> bool:
+def declines(text: str) -> bool:
+    """Whether a text declines or evades, by the rule of the scorer `refusal`."""
     start = text.strip().casefold().replace("\u2019", "'")[:_REFUSAL_CHARS]
     return not start or _REFUSAL.search(start) is not None
 

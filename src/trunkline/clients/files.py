@@ -46,6 +46,20 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file.
+
+    Raises:
+        Error: it is missing, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise Error(f"{path} not found", "correct its name in params.yaml, or add the file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Error(f"cannot read {path}: {error}", "save it as UTF-8 text") from None
+
+
 def write_table(path: Path, frame: pl.DataFrame) -> None:
     """Write a Parquet file whole, or not at all."""
     with replacing(path) as partial:

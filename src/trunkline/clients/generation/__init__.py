@@ -23,6 +23,7 @@ class Generation(NamedTuple):
         tokens_out: of the answer, with the token that ends it.
         latency_ms: from the start of the example's batch to its last token. Examples of a batch wait for
             each other, so this is what a caller of the batch waits, not what one request alone would take.
+        seconds: its share of the time that its batch took: what one answer costs where many are asked for.
         nll: mean negative log-likelihood (nats) a token of the reference answer; None where the model
             does not tell.
     """
@@ -31,6 +32,7 @@ class Generation(NamedTuple):
     tokens_in: int
     tokens_out: int
     latency_ms: float
+    seconds: float
     nll: float | None
 
 
@@ -120,7 +122,8 @@ class LocalGenerator:
             written = decoding.greedy(batch, logits, self._stops, self._max_new_tokens)
         else:
             written = decoding.constrained(batch, logits, self._trie)
-        self.seconds += time.perf_counter() - start
+        elapsed = time.perf_counter() - start
+        self.seconds += elapsed
         rows = zip(prompts, answers, likelihoods, written, strict=True)
         return [
             Generation(
@@ -128,6 +131,7 @@ class LocalGenerator:
                 tokens_in=len(prompt),
                 tokens_out=len(tokens),
                 latency_ms=(finished - start) * 1000,
+                seconds=elapsed / len(prompts),
                 nll=-likelihood / len(answer),
             )
             for prompt, answer, likelihood, (tokens, finished) in rows

@@ -6,13 +6,14 @@ from pathlib import Path
 import polars as pl
 from pydantic import JsonValue
 
-from trunkline import baseline, scoring, transforms
+from trunkline import criteria, scoring, transforms
 from trunkline.clients import files, project
+from trunkline.criteria import Criterion
 from trunkline.errors import Error
 from trunkline.params import Params
-from trunkline.records import EXAMPLE_COLUMNS, INPUT_COLUMN, SCORE_PREFIX, SIDES, Answer, Estimate, Report
-from trunkline.stages.evaluate import answers, measures
-from trunkline.stages.evaluate.answers import Answers, Question
+from trunkline.records import AMOUNTS, EXAMPLE_COLUMNS, INPUT_COLUMN, SCORE_PREFIX, SIDES, Report
+from trunkline.stages.evaluate import answers, asked, measures, stopping
+from trunkline.stages.evaluate.answers import Question, Respondent
 from trunkline.stages.evaluate.measures import Ruler
 from trunkline.verdict import Check, Verdict
 
@@ -32,29 +33,39 @@ def run(params: Params) -> None:
     """
     project.load(params.project.module)
     scorers = scoring.find(params.evaluate.scorers)
+    probes = asked.read(params.evaluate.probes)
     train, holdout = _read(TRAIN), _read(HOLDOUT)
-    questions = {side: answers.ask(side, holdout, params.evaluate.decoding == "auto") for side in SIDES}
+    order = stopping.arrange(holdout, params.compare.unit, params.compare.seed)
+    if params.evaluate.stop_early:
+        holdout = order.examples
+    constrained = params.evaluate.decoding == "auto"
+    questions = {side: answers.ask(side, side, holdout, constrained) for side in SIDES}
     task = questions["candidate"].bundle.task
-    units = holdout[params.compare.unit].cast(pl.String).to_list()
-    ruler = Ruler(scorers, task, holdout, units, params.evaluate.confidence, params.compare.seed)
-    given: dict[str, Answers] = {}
-    scores: dict[str, list[pl.Series]] = {}
-    for side, question in questions.items():
-        given[side] = answers.answer(question, holdout["id"], params.evaluate)
-        scores[side] = measures.score(ruler, given[side].frame["output"].to_list(), measures.nll_of(given[side]))
-        answers.write(side, given[side], scores[side])
-    metrics: dict[str, JsonValue] = {side: _measured(ruler, given[side], scores[side], params) for side in SIDES}
-    metrics["baseline"] = _baseline(ruler, train)
-    outputs = {side: given[side].frame["output"].to_list() for side in SIDES}
-    details: dict[str, JsonValue] = {
-        "confusion": measures.confusion(task.answer, holdout["answer"].to_list(), outputs),
-        "slices": measures.slices([name for name in holdout.columns if name not in _COLUMNS], ruler, scores),
-        "reused": {side: given[side].reused for side in SIDES},
-        "decoding": {side: "greedy" if question.labels is None else "labels" for side, question in questions.items()},
+    ruler = Ruler(scorers, task, params.evaluate.confidence, params.compare.seed, params.compare.unit)
+    sides = {side: Respondent(question, params.evaluate) for side, question in questions.items()}
+    scores = (
+        _answer_early(sides, order, ruler, params) if params.evaluate.stop_early else _answer(sides, holdout, ruler)
+    )
+    answered = holdout.head(sides["candidate"].frame.height)
+    tried = asked.put(probes, questions, params) if probes else {}
+    outputs = {side: sides[side].frame["output"].to_list() for side in SIDES}
+    metrics: dict[str, JsonValue] = {
+        side: measures.shown(measures.estimate(ruler, answered, outputs[side], scores[side]))
+        | measures.shown(measures.costs(sides[side].frame, params.evaluate))
+        | asked.shares(tried.get(side), params.evaluate.confidence)
+        for side in SIDES
     }
-    checks = (_answered(given, holdout), _scored(scores), _same_transforms(questions))
+    metrics["baseline"] = measures.baseline(ruler, train, answered)
+    details: dict[str, JsonValue] = {
+        "confusion": measures.confusion(task.answer, answered["answer"].to_list(), outputs),
+        "slices": measures.slices([name for name in holdout.columns if name not in _COLUMNS], answered, scores),
+        "reused": {side: respondent.reused for side, respondent in sides.items()},
+        "decoding": {side: "greedy" if question.labels is None else "labels" for side, question in questions.items()},
+        "answered": {"examples": answered.height, "holdout": holdout.height},
+    }
+    checks = (_answered(sides, answered), _scored(scores), _same_transforms(questions))
     files.write_text(REPORT, Report.of("evaluate", checks, metrics, details).text())
-    _tell(given)
+    _tell(sides, holdout.height)
 
 
 def _read(path: Path) -> pl.DataFrame:
@@ -68,30 +79,45 @@ def _read(path: Path) -> pl.DataFrame:
     return frame
 
 
-def _measured(ruler: Ruler, given: Answers, scores: list[pl.Series], params: Params) -> dict[str, JsonValue]:
-    found = measures.estimate(ruler, given.frame["output"].to_list(), scores)
-    return _shown({**found, **measures.costs(given, params.evaluate)})
+def _answer(sides: dict[str, Respondent], holdout: pl.DataFrame, ruler: Ruler) -> dict[str, list[pl.Series]]:
+    """Answer and score the whole holdout, one side after the other: each is written as soon as it is there."""
+    scores = {}
+    for side, respondent in sides.items():
+        scores[side] = measures.score(ruler, holdout, respondent.answer(holdout.height))
+        respondent.write(scores[side])
+    return scores
 
 
-def _shown(values: dict[str, Estimate | float | None]) -> dict[str, JsonValue]:
-    return {name: value.model_dump() if isinstance(value, Estimate) else value for name, value in values.items()}
+def _answer_early(
+    sides: dict[str, Respondent], order: stopping.Order, ruler: Ruler, params: Params
+) -> dict[str, list[pl.Series]]:
+    """Answer and score chunk after chunk on both sides until the verdict is settled."""
+    plan = [one for one in _plan(params) if one.name not in params.gate.dry_run]
+    scores: dict[str, list[pl.Series]] = {}
+    for count in stopping.chunks(order.units, params.evaluate.batch_size):
+        part = order.examples.head(count)
+        frames = {side: respondent.answer(count) for side, respondent in sides.items()}
+        scores = {side: measures.score(ruler, part, frame) for side, frame in frames.items()}
+        price = pl.col("seconds").alias("usd")
+        seen = {side: frame.with_columns(price, *scores[side]) for side, frame in frames.items()}
+        if stopping.settled(plan, order, seen, params.compare.seed):
+            break
+    for side, respondent in sides.items():
+        respondent.write(scores[side])
+    return scores
 
 
-def _baseline(ruler: Ruler, train: pl.DataFrame) -> dict[str, JsonValue]:
-    """What a bag of words scores on the same examples; nothing where it does not apply."""
-    answer: Answer = ruler.task.answer
-    held_out = ruler.holdout[INPUT_COLUMN].to_list()
-    said = baseline.predict(train[INPUT_COLUMN].to_list(), train["answer"].to_list(), held_out, answer)
-    if said is None:
-        return {}
-    scores = measures.score(ruler, said, [None] * len(said))
-    return _shown({name: value for name, value in measures.estimate(ruler, said, scores).items() if value is not None})
+def _plan(params: Params) -> list[Criterion]:
+    """The criteria that the holdout's answers measure; probes are tried in any case."""
+    plan = criteria.plan(params.gate.limits, scoring.lower_is_better())
+    columns = {*(SCORE_PREFIX + name for name in params.evaluate.scorers), *AMOUNTS.values()}
+    return [criterion for criterion in plan if criteria.column_of(criterion) in columns]
 
 
-def _answered(given: dict[str, Answers], holdout: pl.DataFrame) -> Check:
-    missing = sum(len(set(holdout["id"]) ^ set(side.frame["id"])) for side in given.values())
+def _answered(sides: dict[str, Respondent], answered: pl.DataFrame) -> Check:
+    missing = sum(len(set(answered["id"]) ^ set(side.frame["id"])) for side in sides.values())
     verdict = Verdict.FAIL if missing else Verdict.PASS
-    message = f"both models answered the {holdout.height} examples of the holdout; {missing} answers are missing"
+    message = f"both models answered the same {answered.height} examples of the holdout; {missing} answers are missing"
     return Check(name="evaluate.answered", verdict=verdict, value=float(missing), limit=0.0, message=message)
 
 
@@ -113,7 +139,13 @@ def _same_transforms(questions: dict[str, Question]) -> Check:
     return Check(name="evaluate.transforms", verdict=verdict, value=float(len(changed)), limit=0.0, message=message)
 
 
-def _tell(given: dict[str, Answers]) -> None:
-    for side, made in given.items():
-        tokens = float(made.frame["tokens_out"].sum()) / max(made.seconds, 1e-9)
-        _log.info("evaluate  %s: %d examples in %.1f s, %.0f tokens/s", side, made.frame.height, made.seconds, tokens)
+def _tell(sides: dict[str, Respondent], holdout: int) -> None:
+    for side, respondent in sides.items():
+        frame = respondent.frame
+        seconds = float(frame["seconds"].sum())
+        tokens = float(frame["tokens_out"].sum()) / max(seconds, 1e-9)
+        _log.info("evaluate  %s: %d examples in %.1f s, %.0f tokens/s", side, frame.height, seconds, tokens)
+    answered = sides["candidate"].frame.height
+    if answered < holdout:
+        saved = 100 * (1 - answered / holdout)
+        _log.info("evaluate  settled after %d of %d examples: %.0f %% of the answers saved", answered, holdout, saved)

@@ -1,4 +1,4 @@
-"""One model's answers to the holdout: generated, or taken again from the last run when nothing changed."""
+"""One model's answers: generated, or taken again from the last run where nothing changed."""
 
 import hashlib
 import json
@@ -17,60 +17,60 @@ from trunkline.clients.generation import Conversation, LocalGenerator
 from trunkline.clients.progress import Progress
 from trunkline.errors import Error
 from trunkline.params import EvaluateParams
-from trunkline.records import PREDICTION_COLUMNS, Bundle, Record
-from trunkline.verdict import FiniteFloat
+from trunkline.records import Bundle, Record
 
 BASE = Path("models/base")
 MODELS = Path("models")
 PREDICTIONS = Path("data/predictions")
-NLL = "nll"
-_COLUMNS = (*PREDICTION_COLUMNS, NLL)
+_SCHEMA = {
+    "id": pl.String,
+    "output": pl.String,
+    "tokens_in": pl.Int64,
+    "tokens_out": pl.Int64,
+    "latency_ms": pl.Float64,
+    "seconds": pl.Float64,
+    "nll": pl.Float64,
+}
 
 _log = logging.getLogger(__name__)
 
 
 class Generated(Record):
-    """``data/predictions/<side>.json``: what the file beside it was generated from.
+    """``data/predictions/<name>.json``: what the file beside it was generated from.
 
     Attributes:
         key: SHA-256 over all that decides the answers and how fast they come.
         sha256: of the Parquet file.
-        seconds: that answering took.
     """
 
     key: str
     sha256: str
-    seconds: FiniteFloat
 
 
 class Question(NamedTuple):
     """What one side is asked, and how.
 
     Attributes:
+        name: of the files with the answers, such as ``candidate``.
         side: ``production`` or ``candidate``.
-        conversations: the holdout's messages as this side's own task puts them.
+        bundle: the side's identity.
+        ids: of the messages.
+        conversations: the messages as this side's own task puts them.
         references: the right answers.
         labels: the only answers it may give, or None.
     """
 
+    name: str
     side: str
     bundle: Bundle
+    ids: list[str]
     conversations: list[Conversation]
     references: list[str]
     labels: tuple[str, ...] | None
 
 
-class Answers(NamedTuple):
-    """A table of PREDICTION_COLUMNS and ``nll`` in the holdout's order, and how it came about."""
-
-    frame: pl.DataFrame
-    key: str
-    seconds: float
-    reused: bool
-
-
-def ask(side: str, holdout: pl.DataFrame, constrained: bool) -> Question:
-    """Put the holdout's messages to a side by the transforms and the prompt it was trained with.
+def ask(side: str, name: str, messages: pl.DataFrame, constrained: bool) -> Question:
+    """Put messages (``id``, ``message``, ``answer``) to a side by the transforms and the prompt it was trained with.
 
     Raises:
         Error: the side's bundle is missing or broken, or names a transform that is not registered.
@@ -78,43 +78,81 @@ def ask(side: str, holdout: pl.DataFrame, constrained: bool) -> Question:
     bundle = Bundle.read(MODELS / side / model.BUNDLE_RECORD)
     task = bundle.task
     try:
-        inputs = [transforms.apply(task.transforms, message) for message in holdout["message"]]
+        inputs = [transforms.apply(task.transforms, message) for message in messages["message"]]
     except Error as error:
         raise Error(f"{side}: {error.problem}", f"register it again: {side} was trained with it") from None
     closed = task.answer.allowed.get(task.answer.fields[0]) if task.answer.format == "label" else None
     conversations = [prompts.render(task, text) for text in inputs]
-    return Question(side, bundle, conversations, holdout["answer"].to_list(), closed if constrained else None)
+    ids, references = messages["id"].to_list(), messages["answer"].to_list()
+    return Question(name, side, bundle, ids, conversations, references, closed if constrained else None)
 
 
-def answer(question: Question, ids: pl.Series, settings: EvaluateParams) -> Answers:
-    """A side's answers, from the last run where they are whole and nothing that decides them changed.
+class Respondent:
+    """One side that answers as many of its questions, from the first on, as it is asked for.
 
-    Raises:
-        Error: the model is missing, damaged, or cannot read a prompt.
+    Attributes:
+        frame: PREDICTION_COLUMNS without money, ``seconds`` and ``nll`` of the questions answered so far.
+        reused: whether all of them are the last run's.
     """
-    base, side = _folders(question.side)
-    # Answers are used again only beside the very files they came from.
-    model.verify(base, side)
-    key = _key(question, ids, settings)
-    kept = _kept(question.side, key)
-    if kept is not None:
-        _log.info("evaluate  %s: nothing changed, its answers are used again", question.side)
-        return kept
-    loaded = model.load(base, side, settings.precision, settings.attention)
-    progress = Progress(f"evaluate {question.side}", len(question.conversations), "examples")
-    progress.update(0)
-    generator = LocalGenerator(loaded, settings.batch_size, settings.max_new_tokens, question.labels, progress.update)
-    made = generator.generate(question.conversations, question.references)
-    frame = pl.DataFrame(made, schema=generation.Generation._fields, orient="row")
-    return Answers(frame.select(ids, *_COLUMNS[1:]), key, generator.seconds, False)
 
+    def __init__(self, question: Question, settings: EvaluateParams) -> None:
+        """Take the last run's answers where they are whole and nothing that decides them changed.
 
-def write(side: str, answers: Answers, scores: list[pl.Series]) -> None:
-    """Write a side's answers with their scores, then what they were generated from."""
-    path = PREDICTIONS / f"{side}.parquet"
-    files.write_table(path, answers.frame.with_columns(scores))
-    record = Generated(key=answers.key, sha256=files.sha256(path), seconds=answers.seconds)
-    files.write_text(path.with_suffix(".json"), record.text())
+        Raises:
+            Error: the model is missing or damaged.
+        """
+        self.question, self._settings = question, settings
+        self._folders = _folders(question.side)
+        # Answers are used again only beside the very files they came from.
+        model.verify(*self._folders)
+        self._key = _key(question, settings)
+        kept = _kept(question, self._key)
+        self.reused = kept is not None
+        self._kept = pl.DataFrame(schema=_SCHEMA) if kept is None else kept
+        self.frame = self._kept.head(0)
+        self._generator: LocalGenerator | None = None
+
+    def answer(self, count: int) -> pl.DataFrame:
+        """The first ``count`` answers.
+
+        Raises:
+            Error: the model cannot be loaded, or cannot read a prompt.
+        """
+        known, question = self._kept.height, self.question
+        if count > known:
+            part = slice(known, count)
+            made = self._generate(question.conversations[part], question.references[part])
+            frame = pl.DataFrame(made, schema=generation.Generation._fields, orient="row")
+            added = frame.with_columns(pl.Series("id", question.ids[part])).select(list(_SCHEMA))
+            self._kept = pl.concat([self._kept.cast(_SCHEMA), added.cast(_SCHEMA)])  # type: ignore[arg-type]
+            self.reused = False
+        elif count > self.frame.height:
+            _log.info("evaluate  %s: nothing changed, its answers are used again", question.name)
+        self.frame = self._kept.head(count)
+        return self.frame
+
+    def _generate(self, conversations: list[Conversation], references: list[str]) -> list[generation.Generation]:
+        settings, question = self._settings, self.question
+        if self._generator is None:
+            loaded = model.load(*self._folders, settings.precision, settings.attention)
+            progress = Progress(f"evaluate {question.name}", len(question.conversations), "examples")
+            progress.update(self._kept.height)
+
+            def show(done: int, note: str) -> None:
+                progress.update(self._kept.height + done, note)
+
+            self._generator = LocalGenerator(
+                loaded, settings.batch_size, settings.max_new_tokens, question.labels, show
+            )
+        return self._generator.generate(conversations, references)
+
+    def write(self, scores: list[pl.Series]) -> None:
+        """Write the answers with their price and scores, then what they were generated from."""
+        path = PREDICTIONS / f"{self.question.name}.parquet"
+        price = pl.col("seconds") * self._settings.usd_per_hour / 3600
+        files.write_table(path, self.frame.with_columns(price.alias("usd"), *scores))
+        record = Generated(key=self._key, sha256=files.sha256(path))
+        files.write_text(path.with_suffix(".json"), record.text())
 
 
 def _folders(side: str) -> tuple[Path, Path]:
@@ -124,9 +162,9 @@ def _folders(side: str) -> tuple[Path, Path]:
     return own if own.is_dir() else BASE, MODELS / side
 
 
-def _kept(side: str, key: str) -> Answers | None:
+def _kept(question: Question, key: str) -> pl.DataFrame | None:
     """The last run's answers if they have this key and are byte for byte what was written."""
-    path = PREDICTIONS / f"{side}.parquet"
+    path = PREDICTIONS / f"{question.name}.parquet"
     if not path.is_file() or not path.with_suffix(".json").is_file():
         return None
     try:
@@ -136,17 +174,17 @@ def _kept(side: str, key: str) -> Answers | None:
         if files.sha256(path) != record.sha256:
             _log.warning("evaluate  %s is damaged, so its answers are generated again", path)
             return None
-        return Answers(files.read_table(path, _COLUMNS).select(_COLUMNS), key, record.seconds, True)
+        return files.read_table(path, tuple(_SCHEMA)).select(list(_SCHEMA))
     except Error as error:
         _log.warning("evaluate  %s, so its answers are generated again", error.problem)
         return None
 
 
-def _key(question: Question, ids: pl.Series, settings: EvaluateParams) -> str:
+def _key(question: Question, settings: EvaluateParams) -> str:
     """What decides the answers: model, questions, decoding, code; and the machine, which decides their speed."""
     content = {
         "model": [question.bundle.kind, question.bundle.base, question.bundle.weights],
-        "ids": ids.to_list(),
+        "ids": question.ids,
         "asked": [question.conversations, question.references, question.labels],
         "decoding": [settings.batch_size, settings.max_new_tokens],
         "code": [files.sha256(path) for path in _sources()],

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import polars as pl
 from pydantic import JsonValue
 
+from trunkline import baseline as bag_of_words
 from trunkline import estimates, scoring
 from trunkline.params import EvaluateParams
-from trunkline.records import SCORE_PREFIX, Answer, Estimate, Task
+from trunkline.records import INPUT_COLUMN, SCORE_PREFIX, Answer, Estimate, Task
 from trunkline.scoring import Scorer
-from trunkline.stages.evaluate.answers import NLL, Answers
 
 _SHOWN_CLASSES = 20
 # A column with more values than this is not a slice but an identifier or free text.
@@ -22,71 +22,94 @@ class Ruler(NamedTuple):
 
     Attributes:
         task: whose answers are right; the candidate's.
-        holdout: the examples.
-        units: the unit of comparison of each example.
         confidence: of every interval.
         seed: of every bootstrap.
+        unit: the column of what is independent of what.
     """
 
     scorers: list[Scorer]
     task: Task
-    holdout: pl.DataFrame
-    units: list[str]
     confidence: float
     seed: int
+    unit: str
 
 
-def score(ruler: Ruler, outputs: Sequence[str], nll: Sequence[float | None]) -> list[pl.Series]:
+def score(ruler: Ruler, examples: pl.DataFrame, answers: pl.DataFrame) -> list[pl.Series]:
     """One column ``score_<name>`` a scorer, null where it does not apply.
+
+    Args:
+        ruler: names the scorers.
+        examples: rows of the holdout.
+        answers: their answers in the same order, with ``output`` and ``nll``.
 
     Raises:
         Error: a scorer fails; it names the scorer and the example.
     """
-    ids, answers = ruler.holdout["id"].to_list(), ruler.holdout["answer"].to_list()
+    ids, references, outputs = examples["id"], examples["answer"], answers["output"]
     columns = []
     for scorer in ruler.scorers:
         if scorer.function is None:
-            values = list(nll)
+            values = answers["nll"].to_list()
         else:
-            rows = zip(answers, outputs, ids, strict=True)
+            rows = zip(references, outputs, ids, strict=True)
             values = [scoring.score(scorer, answer, output, ruler.task, example) for answer, output, example in rows]
         columns.append(pl.Series(SCORE_PREFIX + scorer.name, values, dtype=pl.Float64))
     return columns
 
 
-def estimate(ruler: Ruler, outputs: Sequence[str], scores: list[pl.Series]) -> dict[str, Estimate | None]:
+def estimate(
+    ruler: Ruler, examples: pl.DataFrame, outputs: Sequence[str], scores: list[pl.Series]
+) -> dict[str, Estimate | None]:
     """Each scorer's aggregate with its interval; None where it measured nothing, or cannot say how surely."""
+    units = examples[ruler.unit].cast(pl.String).to_list()
     found = {}
     for scorer, column in zip(ruler.scorers, scores, strict=True):
         rows = [number for number, value in enumerate(column) if value is not None]
-        units = [ruler.units[row] for row in rows]
         if scorer.aggregate == "mean":
-            found[scorer.name] = estimates.mean([column[row] for row in rows], units, ruler.confidence)
+            here = [units[row] for row in rows]
+            found[scorer.name] = estimates.mean([column[row] for row in rows], here, ruler.confidence)
         else:
-            found[scorer.name] = _macro_f1(ruler, outputs, rows)
+            found[scorer.name] = _macro_f1(ruler, examples, outputs, rows)
     return found
 
 
-def _macro_f1(ruler: Ruler, outputs: Sequence[str], rows: list[int]) -> Estimate | None:
+def _macro_f1(ruler: Ruler, examples: pl.DataFrame, outputs: Sequence[str], rows: list[int]) -> Estimate | None:
     """Over all closed fields, each class of each field counting the same."""
     expected: list[str] = []
     predicted: list[str | None] = []
     units: list[str] = []
     for row in rows:
-        right = scoring.classes(ruler.holdout["answer"][row], ruler.task.answer)
+        right = scoring.classes(examples["answer"][row], ruler.task.answer)
         said = scoring.classes(outputs[row], ruler.task.answer)
         expected += [f"{field}={name}" for field, name in right.items()]
         predicted += [f"{field}={said[field]}" if field in said else None for field in right]
-        units += [ruler.units[row]] * len(right)
+        units += [str(examples[ruler.unit][row])] * len(right)
     return estimates.macro_f1(expected, predicted, units, ruler.confidence, ruler.seed)
 
 
-def costs(answers: Answers, settings: EvaluateParams) -> dict[str, Estimate | float | None]:
+def baseline(ruler: Ruler, train: pl.DataFrame, examples: pl.DataFrame) -> dict[str, JsonValue]:
+    """What a bag of words scores on the same examples; nothing where it does not apply."""
+    inputs, held_out = train[INPUT_COLUMN].to_list(), examples[INPUT_COLUMN].to_list()
+    said = bag_of_words.predict(inputs, train["answer"].to_list(), held_out, ruler.task.answer)
+    if said is None:
+        return {}
+    nothing = pl.Series("nll", [None] * len(said), dtype=pl.Float64)
+    scores = score(ruler, examples, pl.DataFrame({"output": said}).with_columns(nothing))
+    found = estimate(ruler, examples, said, scores)
+    return shown({name: value for name, value in found.items() if value is not None})
+
+
+def shown(values: Mapping[str, Estimate | float | None]) -> dict[str, JsonValue]:
+    """Measurements as JSON."""
+    return {name: value.model_dump() if isinstance(value, Estimate) else value for name, value in values.items()}
+
+
+def costs(frame: pl.DataFrame, settings: EvaluateParams) -> dict[str, Estimate | float | None]:
     """Speed, latency, tokens and money of one side.
 
     ``usd_per_1000`` is what the machine costs while it answers 1,000 such examples in batches as here.
     """
-    frame, seconds = answers.frame, max(answers.seconds, 1e-9)
+    seconds = max(float(frame["seconds"].sum()), 1e-9)
     latencies = frame["latency_ms"].to_list()
     return {
         "tokens_per_s": float(frame["tokens_out"].sum()) / seconds,
@@ -124,11 +147,11 @@ def _counts(field: str, names: list[str], known: list[dict[str, str]], said: lis
     return [list(row) for row in table]
 
 
-def slices(columns: list[str], ruler: Ruler, scores: dict[str, list[pl.Series]]) -> list[JsonValue]:
+def slices(columns: list[str], examples: pl.DataFrame, scores: dict[str, list[pl.Series]]) -> list[JsonValue]:
     """Mean scores of both sides for each value of each slice column, with the number of examples."""
     found: list[JsonValue] = []
     for column in columns:
-        values = ruler.holdout[column].cast(pl.String)
+        values = examples[column].cast(pl.String)
         names = values.drop_nulls().unique().sort()
         for name in names if 1 < len(names) <= _SLICE_VALUES else []:
             here = (values == name).fill_null(False)
@@ -140,8 +163,3 @@ def slices(columns: list[str], ruler: Ruler, scores: dict[str, list[pl.Series]])
 def _means(here: pl.Series, scores: list[pl.Series]) -> dict[str, JsonValue]:
     parts = {column.name.removeprefix(SCORE_PREFIX): column.filter(here).drop_nulls() for column in scores}
     return {name: float(part.to_numpy().mean()) if len(part) else None for name, part in parts.items()}
-
-
-def nll_of(answers: Answers) -> list[float | None]:
-    """The model's own score of each reference answer."""
-    return answers.frame[NLL].to_list()

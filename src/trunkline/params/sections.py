@@ -1,17 +1,10 @@
-"""params.yaml, typed: one frozen model a section, no defaults, all mistakes told at once.
+"""The sections of params.yaml: one frozen model each, complete, without defaults."""
 
-PyYAML reads YAML 1.1 and DVC 1.2: write ``1.0e-4``, not ``1e-4``, which YAML 1.1 takes for text.
-"""
-
-from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from trunkline.errors import Error
-from trunkline.records import EXAMPLE_COLUMNS, INPUT_COLUMN, Answer
+from trunkline.records import AMOUNTS, EXAMPLE_COLUMNS, INPUT_COLUMN, Answer, Limits, probe_metrics
 from trunkline.verdict import Limit
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -163,6 +156,8 @@ class EvaluateParams(Section):
     precision: Precision
     attention: Attention
     scorers: tuple[str, ...] = Field(min_length=1)
+    probes: tuple[str, ...]
+    stop_early: bool
     usd_per_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     confidence: OpenShare
 
@@ -173,8 +168,26 @@ class GateParams(Section):
     primary: str
     margin: OpenShare
     guardrails: dict[str, OpenShare]
+    floors: dict[str, OpenShare]
+    slice_margin: OpenShare
+    dry_run: tuple[str, ...]
     alpha: OpenShare
     beta: OpenShare
+
+    @property
+    def limits(self) -> Limits:
+        """The plain values that decide; the primary's margin stands first."""
+        margins = {self.primary: self.margin} | {k: v for k, v in self.guardrails.items() if k != self.primary}
+        return Limits(self.primary, margins, self.floors, self.alpha, self.beta)
+
+    @model_validator(mode="after")
+    def _dry_run_is_known(self) -> "GateParams":
+        unknown = sorted(set(self.dry_run) - set(self.guardrails) - set(self.floors))
+        if unknown:
+            raise ValueError(f"dry_run names {unknown}, which are neither guardrails nor floors")
+        if self.primary in self.dry_run:
+            raise ValueError(f"dry_run names the primary {self.primary}: then nothing would decide")
+        return self
 
 
 class CompareParams(Section):
@@ -206,35 +219,9 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _gate_is_scored(self) -> "Params":
-        gated = {self.gate.primary, *self.gate.guardrails}
-        missing = sorted(gated - set(self.evaluate.scorers))
+        gated = {self.gate.primary, *self.gate.guardrails, *self.gate.floors}
+        probed = {metric for path in self.evaluate.probes for metric in probe_metrics(path)}
+        missing = sorted(gated - set(self.evaluate.scorers) - probed - set(AMOUNTS))
         if missing:
             raise ValueError(f"gate names {missing}, which evaluate.scorers does not measure")
         return self
-
-
-def load(path: Path) -> Params:
-    """Read and check params.yaml.
-
-    Raises:
-        Error: the file is missing, is not YAML, or has mistakes; all of them are listed.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Error(f"{path} not found", "run this from the repository's top folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Error(f"{path} is not valid YAML: {error}", "correct that line") from None
-    try:
-        return Params.model_validate(content)
-    except ValidationError as error:
-        lines = [_mistake(path, detail) for detail in error.errors()]
-        raise Error("\n".join(lines), f"correct {path}; its comments say what each value does") from None
-
-
-def _mistake(path: Path, detail: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in detail["loc"]) or "the whole file"
-    shown = repr(detail["input"])
-    if len(shown) > 60:
-        shown = shown[:57] + "..."
-    return f"{path}: {where}: {detail['msg']} (got {shown})"

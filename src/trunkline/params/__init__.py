@@ -1,0 +1,42 @@
+"""params.yaml, typed: no defaults, all mistakes told at once.
+
+PyYAML reads YAML 1.1 and DVC 1.2: write ``1.0e-4``, not ``1e-4``, which YAML 1.1 takes for text.
+"""
+
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from trunkline.errors import Error
+from trunkline.params.sections import DataParams, EvaluateParams, GateParams, Params, TrainParams
+
+__all__ = ["DataParams", "EvaluateParams", "GateParams", "Params", "TrainParams", "load"]
+
+
+def load(path: Path) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        Error: the file is missing, is not YAML, or has mistakes; all of them are listed.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Error(f"{path} not found", "run this from the repository's top folder") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Error(f"{path} is not valid YAML: {error}", "correct that line") from None
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        lines = [_mistake(path, detail) for detail in error.errors()]
+        raise Error("\n".join(lines), f"correct {path}; its comments say what each value does") from None
+
+
+def _mistake(path: Path, detail: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in detail["loc"]) or "the whole file"
+    shown = repr(detail["input"])
+    if len(shown) > 60:
+        shown = shown[:57] + "..."
+    return f"{path}: {where}: {detail['msg']} (got {shown})"

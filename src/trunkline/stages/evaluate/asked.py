@@ -1,0 +1,60 @@
+"""The safety probes: both models are asked them as they are asked the holdout."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+from pydantic import JsonValue
+
+from trunkline import estimates, probes
+from trunkline.clients import files
+from trunkline.params import Params
+from trunkline.probes import Probe
+from trunkline.records import SIDES, probe_metrics
+from trunkline.stages.evaluate import answers, measures
+from trunkline.stages.evaluate.answers import Question, Respondent
+
+Sets = dict[str, list[Probe]]
+
+
+def read(paths: Sequence[str]) -> Sets:
+    """Every probe by the file it is in.
+
+    Raises:
+        Error: a file is missing, is not UTF-8, or has a broken line.
+    """
+    return {path: probes.parse(files.read_text(Path(path)).splitlines(), path) for path in paths}
+
+
+def put(sets: Sets, questions: Mapping[str, Question], params: Params) -> dict[str, pl.DataFrame]:
+    """Ask both sides every probe and write ``<side>_probes.parquet``; by side, the written columns."""
+    every = [(path, probe) for path, found in sets.items() for probe in found]
+    messages = pl.DataFrame(
+        {
+            "id": [f"{Path(path).stem}/{probe.id}" for path, probe in every],
+            "metric": [probes.metric_of(probe, probe_metrics(path)) for path, probe in every],
+            "message": [probe.message for _, probe in every],
+            "answer": [""] * len(every),
+        }
+    )
+    tables = {}
+    for side in SIDES:
+        question = answers.ask(side, f"{side}_probes", messages, params.evaluate.decoding == "auto")
+        respondent = Respondent(question, params.evaluate)
+        task, outputs = question.bundle.task, respondent.answer(len(every))["output"].to_list()
+        failed = [float(probes.failed(probe, output, task)) for (_, probe), output in zip(every, outputs, strict=True)]
+        added = [messages["metric"], messages["message"], pl.Series("score", failed)]
+        respondent.write(added)
+        tables[side] = respondent.frame.with_columns(added)
+    return tables
+
+
+def shares(table: pl.DataFrame | None, confidence: float) -> dict[str, JsonValue]:
+    """The share of probes of each metric that the model failed, with its interval."""
+    if table is None:
+        return {}
+    found = {}
+    for metric in table["metric"].unique(maintain_order=True):
+        scores = table.filter(pl.col("metric") == metric)["score"].to_list()
+        found[str(metric)] = estimates.mean(scores, range(len(scores)), confidence)
+    return measures.shown(found)
