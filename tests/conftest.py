@@ -4,8 +4,12 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from hub_double import Double
 
 # Tiny models gain nothing from threads, and lose much where other work shares the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,3 +29,14 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Run the test in an empty folder, as stages use paths relative to the current one."""
     monkeypatch.chdir(tmp_path)
     yield tmp_path
+
+
+@pytest.fixture
+def hub(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Double]":
+    """A Hugging Face Hub of this test alone, and the only one that huggingface_hub can reach."""
+    import hub_double
+
+    folder = tmp_path_factory.mktemp("hub")
+    with hub_double.serving(folder / "blobs") as double:
+        hub_double.stand_in(double, folder / "home", monkeypatch)
+        yield double
