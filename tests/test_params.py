@@ -52,6 +52,11 @@ def test_all_mistakes_are_told_at_once_with_their_path_and_value(tmp_path):
     ("changes", "said"),
     [
         ({"base__model": "hub:org/name@main"}, "base.model"),
+        ({"base__model": "hub:org/name@0123abc"}, "base.model"),
+        ({"base__model": f"hub:org/name@{'A' * 40}"}, "base.model"),
+        ({"base__model": f"hub:org/name@{'a' * 41}"}, "base.model"),
+        ({"base__model": f"hub:org/../name@{'a' * 40}"}, "base.model"),
+        ({"base__model": "hub:org/name"}, "base.model"),
         ({"base__model": "wheel:package:file.gguf"}, "base.model"),
         ({"base__sha256": "b179"}, "base.sha256"),
         ({"data__answer__format": "label"}, "exactly one field"),

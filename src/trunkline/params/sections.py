@@ -31,7 +31,7 @@ class ProjectParams(Section):
 class BaseParams(Section):
     """Where the base model comes from."""
 
-    model: str = Field(pattern=r"^(hub:[^@]+@[0-9a-f]{40}|path:.+|wheel:[^:=]+==[^:]+:.+)$")
+    model: str = Field(pattern=r"^(hub:[\w.-]+/[\w.-]+@[0-9a-f]{40}|path:.+|wheel:[^:=]+==[^:]+:.+)$")
     sha256: str | None = Field(pattern=r"^[0-9a-f]{64}$")
 
 
