@@ -5,6 +5,7 @@ from typing import Any
 
 import jinja2
 
+from trunkline import excerpt
 from trunkline.clients import files
 from trunkline.operations.report import context, page, terminal
 from trunkline.operations.report.evidence import gather
@@ -46,14 +47,5 @@ def render_markdown(shown: dict[str, Any]) -> str:
     )
     environment.filters["code"] = code
     text = environment.get_template("report.md.j2").render(shown)
-    return _cut(text.strip() + "\n")
-
-
-def _cut(text: str) -> str:
-    if len(text) <= MOST_CHARACTERS:
-        return text
     notice = f"\n\nCut at {MOST_CHARACTERS:,} characters; {PAGE} shows everything.\n"
-    kept = text[: MOST_CHARACTERS - len(notice) - len("\n```")]
-    kept = kept[: kept.rfind("\n")]
-    fence = "\n```" if kept.count("\n```") % 2 else ""
-    return kept + fence + notice
+    return excerpt.fit(text.strip() + "\n", MOST_CHARACTERS, notice)
