@@ -76,3 +76,10 @@ def test_not_knowing_whether_they_are_stale_is_inconclusive():
 def test_the_worst_comes_first():
     reports = complete(data=report("data", Verdict.INCONCLUSIVE), compare=report("compare", Verdict.FAIL))
     assert [finding.step for finding in findings.collect(reports, [])] == ["compare", "data"]
+
+
+def test_the_sentence_says_the_verdict_and_what_it_counts():
+    assert findings.sentence([]) == "pass (every check of 7 reports passed)"
+    fail, ask = findings.Finding(Verdict.FAIL, "data", "x"), findings.Finding(Verdict.INCONCLUSIVE, "data", "x")
+    assert findings.sentence([fail, ask, ask]) == "fail (1 failed, 2 for a human to decide)"
+    assert findings.sentence([ask]) == "inconclusive (0 failed, 1 for a human to decide)"

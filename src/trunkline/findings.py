@@ -41,6 +41,15 @@ def verdict_of(findings: Sequence[Finding]) -> Verdict:
     return worst([Verdict.PASS, *(finding.verdict for finding in findings)])
 
 
+def sentence(findings: Sequence[Finding]) -> str:
+    """The verdict and what it counts, such as ``fail (1 failed, 2 for a human to decide)``."""
+    failed = sum(finding.verdict is Verdict.FAIL for finding in findings)
+    count = f"{failed} failed, {len(findings) - failed} for a human to decide"
+    if not findings:
+        count = f"every check of {len(REQUIRED)} reports passed"
+    return f"{verdict_of(findings)} ({count})"
+
+
 def _in_report(step: str, report: Report) -> list[Finding]:
     found = [
         Finding(check.verdict, step, f"{check.name}: {check.message}")

@@ -13,11 +13,5 @@ def run(params: Params) -> tuple[str, Verdict]:
         One line a finding that is not a pass and a last line with the verdict; and the verdict.
     """
     found = findings.collect(reports.read(findings.REQUIRED), reports.changed_stages())
-    verdict = findings.verdict_of(found)
     lines = [f"{finding.verdict:<14}{finding.step:<12}{finding.text}" for finding in found]
-    failed = sum(finding.verdict is Verdict.FAIL for finding in found)
-    if found:
-        count = f"{failed} failed, {len(found) - failed} for a human to decide"
-    else:
-        count = f"every check of {len(findings.REQUIRED)} reports passed"
-    return "\n".join([*lines, f"{params.project.name}: {verdict} ({count})"]), verdict
+    return "\n".join([*lines, f"{params.project.name}: {findings.sentence(found)}"]), findings.verdict_of(found)
