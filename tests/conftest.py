@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    import github_double
     from hub_double import Double
 
 # Tiny models gain nothing from threads, and lose much where other work shares the cores.
@@ -42,3 +43,12 @@ def hub(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatc
     with hub_double.serving(folder / "blobs") as double:
         hub_double.stand_in(double, folder / "home", monkeypatch)
         yield double
+
+
+@pytest.fixture
+def double() -> Iterator["github_double.GitHubDouble"]:
+    """A GitHub on this machine, with pull request 42 of acme/trunkline; see tests/github_double.py."""
+    import github_double
+
+    with github_double.GitHubDouble() as running:
+        yield running

@@ -1,0 +1,134 @@
+"""GitHub, as one token sees one repository: its comments and commit statuses.
+
+The only code that speaks to GitHub's API. It makes no decision: it asks, tells, and says what GitHub
+refused (`Refused`) apart from what is wrong (`Error`).
+"""
+
+import time
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from trunkline.clients.github.http import Api, Refused
+from trunkline.clients.github.workflow import PullRequest, Workflow
+from trunkline.errors import Error
+
+__all__ = ["Comment", "GitHub", "PullRequest", "Refused", "State", "Workflow"]
+
+State = Literal["error", "failure", "pending", "success"]
+# GitHub refuses longer descriptions of a commit status.
+MOST_DESCRIPTION = 140
+
+
+class _User(BaseModel):
+    login: str
+
+
+class _Comment(BaseModel):
+    id: int
+    body: str | None
+    html_url: str
+    user: _User | None
+
+
+class _Viewer(BaseModel):
+    viewer: _User
+
+
+class _Identity(BaseModel):
+    data: _Viewer
+
+
+class Comment(BaseModel):
+    """A comment of a pull request or an issue.
+
+    Attributes:
+        author: the login, such as ``github-actions[bot]``; empty when the account is gone.
+        url: the page that shows it.
+    """
+
+    id: int
+    author: str
+    body: str
+    url: str
+
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class GitHub:
+    """One repository on GitHub.
+
+    Args:
+        workflow: names the servers and the repository, and holds the token.
+        wait: called with the seconds to wait before a request is tried again.
+    """
+
+    def __init__(self, workflow: Workflow, wait: Callable[[float], None] = time.sleep) -> None:
+        self._api = Api(workflow.token, wait)
+        self._graphql = workflow.graphql
+        self._repository = f"{workflow.api}/repos/{workflow.repository}"
+
+    def login(self) -> str:
+        """Whose token this is; a comment it writes has this author.
+
+        ``GET /user`` refuses the tokens of apps, which is what a workflow has; GraphQL's ``viewer`` answers
+        for every kind of token.
+        """
+        asked = self._api.send("POST", self._graphql, {"query": "{ viewer { login } }"})
+        return _as(_Identity, asked).data.viewer.login
+
+    def comments(self, number: int) -> list[Comment]:
+        """All comments of a pull request or issue, the oldest first."""
+        return [_comment(row) for row in self._api.pages(f"{self._repository}/issues/{number}/comments")]
+
+    def add_comment(self, number: int, body: str) -> Comment:
+        """Write a new comment; a second try first looks whether the first one arrived after all."""
+
+        def arrived() -> JsonValue:
+            rows = self._api.pages(f"{self._repository}/issues/{number}/comments")
+            return next((row for row in rows if _same(_comment(row).body, body)), None)
+
+        path = f"{self._repository}/issues/{number}/comments"
+        return _comment(self._api.send("POST", path, {"body": body}, arrived))
+
+    def edit_comment(self, comment: int, body: str) -> Comment:
+        """Replace a comment's text."""
+        return _comment(self._api.send("PATCH", f"{self._repository}/issues/comments/{comment}", {"body": body}))
+
+    def set_status(self, sha: str, context: str, state: State, description: str, url: str) -> None:
+        """Set one of a commit's statuses, of which the last of each ``context`` counts.
+
+        Args:
+            description: one line, cut to `MOST_DESCRIPTION` characters.
+            url: where its *Details* link leads.
+        """
+        line = " ".join(description.split())
+        if len(line) > MOST_DESCRIPTION:
+            line = line[: MOST_DESCRIPTION - 1] + "…"
+        content: JsonValue = {"context": context, "state": state, "description": line, "target_url": url}
+        self._api.send("POST", f"{self._repository}/statuses/{sha}", content)
+
+
+def _same(one: str, other: str) -> bool:
+    # GitHub may keep a text with other line ends, and without those at its end.
+    return one.split() == other.split()
+
+
+def _comment(row: JsonValue) -> Comment:
+    read = _as(_Comment, row)
+    author = "" if read.user is None else read.user.login
+    return Comment(id=read.id, author=author, body=read.body or "", url=read.html_url)
+
+
+def _as(kind: type[Answer], content: JsonValue) -> Answer:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Error(
+            f"GitHub's answer is not what its API promises: {where}: {first['msg']}",
+            "check GITHUB_API_URL and GITHUB_GRAPHQL_URL, and that no proxy answers in GitHub's place",
+        ) from None
