@@ -52,3 +52,15 @@ def double() -> Iterator["github_double.GitHubDouble"]:
 
     with github_double.GitHubDouble() as running:
         yield running
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `cml` on PATH that refuses unsafe calls and otherwise does what CML does; see tests/cml_double.py."""
+    path = tmp_path / "bin/cml"
+    path.parent.mkdir()
+    source = (Path(__file__).parent / "cml_double.py").read_text()
+    path.write_text(f"#!{sys.executable} -S\n{source}")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{path.parent}{os.pathsep}{os.environ['PATH']}")
+    return path
