@@ -72,6 +72,7 @@ def test_all_mistakes_are_told_at_once_with_their_path_and_value(tmp_path):
         ({"train__learning_rate": float("nan")}, "train.learning_rate"),
         ({"train__seed": 1.5}, "train.seed"),
         ({"project__name": "Support Triage"}, "project.name"),
+        ({"report__comment_with": "gitlab"}, "report.comment_with"),
     ],
 )
 def test_a_mistake_is_named(tmp_path, changes, said):

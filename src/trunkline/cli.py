@@ -30,6 +30,7 @@ STAGES = {
 OPERATIONS = {
     "report": "write reports/report.md and reports/report.html, print the summary",
     "gate": "exit with the verdict: 0 pass, 3 fail, 4 inconclusive",
+    "comment": "post reports/report.md to the pull request, set its status trunkline/gate",
     "pin": "write the release to compare with into data/production.json",
 }
 _PIN_HELP = "a Git revision whose candidate is production now, or `base` for the untuned base model"

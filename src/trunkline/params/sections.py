@@ -198,9 +198,10 @@ class CompareParams(Section):
 
 
 class ReportParams(Section):
-    """What the report shows."""
+    """What the report shows, and who posts it."""
 
     examples: Annotated[int, Field(ge=0)]
+    comment_with: Literal["auto", "cml", "github"]
 
 
 class Params(Section):

@@ -1,0 +1,158 @@
+"""Post the report as the pull request's comment, and set the commit status ``trunkline/gate``.
+
+One comment a project, found by a hidden marker among the token's own and edited from then on. Where the
+token may not write, as for a fork, the job's summary shows the report instead.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from trunkline import excerpt, findings
+from trunkline.clients import cml, reports
+from trunkline.clients.github import Comment, GitHub, PullRequest, Refused, State, Workflow, workflow
+from trunkline.errors import Error
+from trunkline.params import Params
+from trunkline.verdict import Verdict
+
+REPORT = Path("reports/report.md")
+CONTEXT = "trunkline/gate"
+# A required status that is pending blocks the merge as a failed one does, and says what is true: nothing was
+# shown to be wrong, and nothing is decided until a human looks. The job that runs `trunkline gate` is red anyway.
+STATES: dict[Verdict, State] = {
+    Verdict.PASS: "success",
+    Verdict.FAIL: "failure",
+    Verdict.INCONCLUSIVE: "pending",
+}
+# GitHub takes 65,536 characters of a comment, some of which may be CML's watermark.
+MOST_CHARACTERS = 65_536 - cml.WATERMARK_CHARACTERS
+# GitHub takes 1 MiB of a step's summary, and a character has up to four bytes.
+MOST_OF_SUMMARY = 2**20 // 4
+
+_log = logging.getLogger(__name__)
+
+
+def run(params: Params, wait: Callable[[float], None] = time.sleep) -> tuple[str, Verdict]:
+    """Set the status and post ``reports/report.md``.
+
+    Args:
+        wait: called with the seconds to wait before GitHub is asked again.
+
+    Returns:
+        What was done where, and the verdict that ``trunkline gate`` gives.
+
+    Raises:
+        Error: this is no GitHub Actions job, there is no report of this verdict, or GitHub cannot be reached.
+    """
+    job = workflow.here()
+    found = findings.collect(reports.read(findings.REQUIRED), reports.changed_stages())
+    sentence = f"{params.project.name}: {findings.sentence(found)}"
+    verdict = findings.verdict_of(found)
+    if job.pull is None:
+        workflow.add_summary(_document(params, job, sentence, verdict, MOST_OF_SUMMARY))
+        return "this run has no pull request: the report is in the job's summary", verdict
+    github = GitHub(job, wait)
+    # The status comes first: whatever happens to the comment, an earlier verdict must not stand.
+    status = _set_status(github, job.pull, STATES[verdict], sentence, job.run)
+    try:
+        body = _document(params, job, sentence, verdict, MOST_CHARACTERS)
+        where = _post(github, job, job.pull, body, params)
+    except Refused as refused:
+        _log.warning("comment  %s; the report goes to the job's summary (%s)", refused.problem, refused.hint)
+        workflow.add_summary(_document(params, job, sentence, verdict, MOST_OF_SUMMARY))
+        where = "the report is in the job's summary"
+    return f"{where}\n{status}", verdict
+
+
+def _set_status(github: GitHub, pull: PullRequest, state: State, sentence: str, run: str) -> str:
+    try:
+        github.set_status(pull.head, CONTEXT, state, sentence, run)
+    except Refused as refused:
+        _log.warning("comment  %s; %s stays as it was (%s)", refused.problem, CONTEXT, refused.hint)
+        return f"{CONTEXT} was not set to {state} on {pull.head[:12]}"
+    return f"{CONTEXT} is {state} on {pull.head[:12]}"
+
+
+def _document(params: Params, job: Workflow, sentence: str, verdict: Verdict, limit: int) -> str:
+    """The marker, the report as far as it fits, and what it was made of."""
+    head = f"{_marker(params)}\n"
+    commit = f" for {job.pull.head}" if job.pull else ""
+    foot = f"\n\n{CONTEXT}{commit} says {sentence} in [this run]({job.run}).\n"
+    notice = f"\n\nThe report is longer than GitHub allows here; [this run]({job.run}) has the whole of it."
+    return head + excerpt.fit(_report(verdict), limit - len(head) - len(foot), notice) + foot
+
+
+def _marker(params: Params) -> str:
+    return f"<!-- trunkline:report:{params.project.name} -->"
+
+
+def _report(verdict: Verdict) -> str:
+    hint = "run `trunkline report`, then this again"
+    try:
+        text = REPORT.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "not found" if isinstance(error, FileNotFoundError) else "cannot be read"
+        raise Error(f"{REPORT} {reason}", hint) from None
+    first = text.partition("\n")[0]
+    # A report left over from another tree would say pass above a status that says fail.
+    if not first.endswith(f": {verdict}"):
+        raise Error(f"{REPORT} begins with {first[:80]!r}, but the gate says {verdict}", hint)
+    return text
+
+
+def _post(github: GitHub, job: Workflow, pull: PullRequest, body: str, params: Params) -> str:
+    """Post by whichever means params.yaml and this machine allow, and say where."""
+    wanted = params.report.comment_with
+    if wanted == "cml" or (wanted == "auto" and cml.found()):
+        try:
+            return _post_with_cml(github, job, pull, body, params)
+        except cml.Failed as failed:
+            if wanted == "cml":
+                raise
+            # It may have posted before it failed: what follows looks for that first.
+            _log.warning("comment  %s; going on without CML", failed.problem)
+    return _post_with_github(github, pull, body, _own(github, github.comments(pull.number), _marker(params)))
+
+
+def _post_with_github(github: GitHub, pull: PullRequest, body: str, own: list[Comment]) -> str:
+    if not own:
+        return f"posted {github.add_comment(pull.number, body).url}"
+    *doubles, newest = own
+    address = github.edit_comment(newest.id, body).url
+    _retire(github, doubles, address)
+    return f"updated {address}"
+
+
+def _post_with_cml(github: GitHub, job: Workflow, pull: PullRequest, body: str, params: Params) -> str:
+    """Let CML post or update where it is certain to touch the right comment, and do it without CML elsewhere."""
+    comments = github.comments(pull.number)
+    own = _own(github, comments, _marker(params))
+    wanted = cml.Comment(pull.number, body, f"trunkline {params.project.name}")
+    if not own:
+        return f"posted {cml.comment('create', wanted, job)} with CML"
+    place = cml.would_update([comment.body for comment in comments], wanted.title)
+    if place is None or comments[place].id != own[-1].id:
+        _log.info("comment  CML would not find the comment that is already there; updating it without CML")
+        return _post_with_github(github, pull, body, own)
+    address = cml.comment("update", wanted, job)
+    _retire(github, own[:-1], address)
+    return f"updated {address} with CML"
+
+
+def _own(github: GitHub, comments: list[Comment], marker: str) -> list[Comment]:
+    """The comments with this marker that this token wrote, the oldest first.
+
+    A marker is no secret, and a token that may write may edit anybody's comment.
+    """
+    marked = [comment for comment in comments if comment.body.startswith(marker)]
+    if not marked:
+        return []
+    login = github.login()
+    return [comment for comment in marked if comment.author == login]
+
+
+def _retire(github: GitHub, doubles: list[Comment], address: str) -> None:
+    """Two runs at once may both have posted: what is left of the others leads to the one that is kept up."""
+    for double in doubles:
+        github.edit_comment(double.id, f"This report has moved to {address}.")
