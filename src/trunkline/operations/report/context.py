@@ -4,7 +4,7 @@ from typing import Any
 
 from trunkline.operations.report import story, view
 from trunkline.operations.report.evidence import Evidence
-from trunkline.operations.report.words import as_number, as_object, number, sparkline
+from trunkline.operations.report.words import as_number, as_object, as_rows, number, sparkline
 from trunkline.params import Params
 from trunkline.records import SIDES
 
@@ -20,6 +20,7 @@ def build(evidence: Evidence, params: Params) -> dict[str, Any]:
         "project": params.project.name,
         "verdict": str(evidence.verdict),
         "sentences": compared.checks if compared else (),
+        "dry_run": as_rows(evidence.details("compare").get("dry_run")),
         # The gate's own checks are told as sentences already.
         "findings": [finding for finding in evidence.found if finding.step != "compare" or compared is None],
         "metrics": view.metrics(evidence, params),

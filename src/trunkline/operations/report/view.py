@@ -7,7 +7,7 @@ from pydantic import JsonValue
 from trunkline.operations.report.evidence import Evidence
 from trunkline.operations.report.words import as_number, as_object, as_rows, change, number, share
 from trunkline.params import Params
-from trunkline.records import SIDES
+from trunkline.records import SIDES, probe_metrics
 
 # A slice with fewer units than this says nothing worth a line.
 _SMALLEST_SLICE = 10
@@ -33,6 +33,7 @@ class Slice(NamedTuple):
     production: str
     candidate: str
     difference: str
+    verdict: str
     gain: float
 
 
@@ -92,7 +93,9 @@ def is_share(name: str, values: list[float | None]) -> bool:
 def costs(evidence: Evidence, params: Params) -> list[Change]:
     """Speed, latency, tokens and cost of both models: every number of evaluate that is no score."""
     measured = {side: as_object(evidence.metrics("evaluate").get(side)) for side in SIDES}
-    names = dict.fromkeys(name for side in SIDES for name in measured[side] if name not in params.evaluate.scorers)
+    probed = {metric for path in params.evaluate.probes for metric in probe_metrics(path)}
+    scored = {*params.evaluate.scorers, *probed}
+    names = dict.fromkeys(name for side in SIDES for name in measured[side] if name not in scored)
     rows = []
     for name in names:
         production, candidate = (_amount(measured[side].get(name)) for side in SIDES)
@@ -124,6 +127,7 @@ def _slice(row: dict[str, JsonValue]) -> Slice:
         production=show(values["production"]),
         candidate=show(values["candidate"]),
         difference=change(values["difference"], values["low"], values["high"], in_points),
+        verdict="not measured" if row.get("verdict") == "inconclusive" else str(row.get("verdict", "")),
         gain=values["difference"] or 0.0,
     )
 

@@ -47,7 +47,7 @@ def run(params: Params) -> None:
         _answer_early(sides, order, ruler, params) if params.evaluate.stop_early else _answer(sides, holdout, ruler)
     )
     answered = holdout.head(sides["candidate"].frame.height)
-    tried = asked.put(probes, questions, params) if probes else {}
+    tried = asked.put(probes, questions, params)
     outputs = {side: sides[side].frame["output"].to_list() for side in SIDES}
     metrics: dict[str, JsonValue] = {
         side: measures.shown(measures.estimate(ruler, answered, outputs[side], scores[side]))

@@ -27,7 +27,14 @@ def read(paths: Sequence[str]) -> Sets:
 
 
 def put(sets: Sets, questions: Mapping[str, Question], params: Params) -> dict[str, pl.DataFrame]:
-    """Ask both sides every probe and write ``<side>_probes.parquet``; by side, the written columns."""
+    """Ask both sides every probe and write ``<side>_probes.parquet``; by side, the written columns.
+
+    Without probes, what an earlier run wrote is removed: it must not be judged.
+    """
+    if not sets:
+        for stale in answers.PREDICTIONS.glob("*_probes.*"):
+            files.remove(stale)
+        return {}
     every = [(path, probe) for path, found in sets.items() for probe in found]
     messages = pl.DataFrame(
         {
