@@ -7,7 +7,7 @@ from pydantic import JsonValue
 from trunkline.operations.report.evidence import Evidence
 from trunkline.operations.report.words import as_number, as_object, as_rows, change, number, share
 from trunkline.params import Params
-from trunkline.records import SIDES, probe_metrics
+from trunkline.records import AMOUNTS, SIDES, probe_metrics
 
 # A slice with fewer units than this says nothing worth a line.
 _SMALLEST_SLICE = 10
@@ -49,7 +49,7 @@ class Change(NamedTuple):
 def metrics(evidence: Evidence, params: Params) -> list[Metric]:
     """The scorers in the order of params.yaml, those that decide first."""
     gated = [params.gate.primary, *params.gate.guardrails]
-    names = dict.fromkeys([*gated, *params.evaluate.scorers])
+    names = dict.fromkeys(name for name in [*gated, *params.evaluate.scorers] if name not in AMOUNTS)
     return [row for row in (_metric(name, evidence, params) for name in names) if row is not None]
 
 
