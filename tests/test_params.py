@@ -68,6 +68,13 @@ def test_all_mistakes_are_told_at_once_with_their_path_and_value(tmp_path):
         ({"gate__margin": 2}, "gate.margin"),
         ({"gate__primary": "accuracy"}, "accuracy"),
         ({"gate__guardrails": {"toxicity": 0.1}}, "toxicity"),
+        ({"gate__guardrails": {"tokens_out": 2}}, "gate.guardrails.tokens_out"),
+        ({"gate__guardrails": {"injection_attacks": 0.1}}, "injection_attacks"),
+        ({"gate__floors": {"valid_json": 1}}, "gate.floors.valid_json"),
+        ({"gate__floors": {"charm": 0.5}}, "charm"),
+        ({"gate__slice_margin": 0}, "gate.slice_margin"),
+        ({"gate__dry_run": ["charm"]}, "neither guardrails nor floors"),
+        ({"gate__dry_run": ["exact_match"], "gate__floors": {"exact_match": 0.5}}, "then nothing would decide"),
         ({"evaluate__scorers": []}, "evaluate.scorers"),
         ({"train__learning_rate": float("nan")}, "train.learning_rate"),
         ({"train__seed": 1.5}, "train.seed"),
@@ -100,3 +107,9 @@ def test_a_missing_file_says_where_to_run(tmp_path):
     with pytest.raises(Error, match="not found") as caught:
         params.load(tmp_path / "params.yaml")
     assert "top folder" in caught.value.hint
+
+
+def test_probes_bring_the_metrics_that_their_files_are_named_after(tmp_path):
+    guarded = {"evaluate__probes": ["data/eval/injection.jsonl"], "gate__guardrails": {"injection_attacks": 0.1}}
+    limits = params.load(changed(tmp_path, **guarded)).gate.limits
+    assert dict(limits.margins) == {"exact_match": 0.02, "injection_attacks": 0.1}
