@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -310,3 +311,22 @@ def test_too_few_points_draw_nothing(values):
 
 def test_too_many_classes_draw_nothing():
     assert figures.confusion([str(number) for number in range(77)], [[1] * 77] * 77, "intent") == ""
+
+
+def test_a_run_that_stopped_early_says_how_much_it_saved_and_every_report_its_power(project):
+    run(project)
+    path = Path("reports/evaluate.json")
+    content = json.loads(path.read_text())
+    content["details"]["answered"] = {"examples": 60, "holdout": 240}
+    path.write_text(json.dumps(content))
+    report.run(starter.settings(project))
+    for text in (report.MARKDOWN.read_text(), report.PAGE.read_text()):
+        assert "settled after 60 of 240 examples: 75 % of the answers saved" in text
+        assert re.search(r"would pass with as many: exact_match \d+ %, valid_json \d+ %\.", text)
+
+
+def test_a_dry_run_is_shown_as_one(project):
+    run(project, gate__dry_run=["valid_json"])
+    text = report.MARKDOWN.read_text()
+    assert "Measured, not deciding yet:" in text
+    assert text.index("Measured, not deciding yet:") < text.index("production on valid_json")

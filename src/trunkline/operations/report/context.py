@@ -25,6 +25,8 @@ def build(evidence: Evidence, params: Params) -> dict[str, Any]:
         "findings": [finding for finding in evidence.found if finding.step != "compare" or compared is None],
         "metrics": view.metrics(evidence, params),
         "units": _units(evidence, params),
+        "powers": view.powers(evidence),
+        "left_out": _left_out(evidence),
         "unit": params.compare.unit,
         "above": f"{100 * (1 - params.gate.alpha):g} %",
         "below": f"{100 * (1 - params.gate.beta):g} %",
@@ -60,6 +62,18 @@ def _units(evidence: Evidence, params: Params) -> str:
     if units is None or examples is None:
         return f"{params.compare.unit}s"
     return f"{number(units)} {params.compare.unit}s with {number(examples)} examples"
+
+
+def _left_out(evidence: Evidence) -> str:
+    """How much of the holdout need not be answered because the verdict was settled; nothing if all of it was."""
+    answered = as_object(evidence.details("evaluate").get("answered"))
+    examples, holdout = as_number(answered.get("examples")), as_number(answered.get("holdout"))
+    if examples is None or holdout is None or examples >= holdout:
+        return ""
+    saved = f"{100 * (1 - examples / holdout):.0f} %"
+    return (
+        f"The verdict was settled after {number(examples)} of {number(holdout)} examples: {saved} of the answers saved."
+    )
 
 
 def _examples(evidence: Evidence, most: int) -> list[tuple[str, list[story.Example], str]]:

@@ -110,6 +110,13 @@ def _amount(value: JsonValue) -> float | None:
     return as_number(as_object(value).get("value")) if isinstance(value, dict) else as_number(value)
 
 
+def powers(evidence: Evidence) -> list[tuple[str, str]]:
+    """How often as many units would pass a candidate as good as production, by criterion."""
+    rows = as_rows(evidence.details("compare").get("criteria"))
+    found = [(str(row.get("name", "")), as_number(row.get("power"))) for row in rows]
+    return [(name, f"{100 * power:.0f} %") for name, power in found if power is not None]
+
+
 def slices(evidence: Evidence) -> list[Slice]:
     """Slices of enough units, those that gain least first."""
     rows = [_slice(row) for row in as_rows(evidence.details("compare").get("slices"))]
