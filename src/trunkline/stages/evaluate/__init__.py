@@ -35,17 +35,16 @@ def run(params: Params) -> None:
     scorers = scoring.find(params.evaluate.scorers)
     probes = asked.read(params.evaluate.probes)
     train, holdout = _read(TRAIN), _read(HOLDOUT)
-    order = stopping.arrange(holdout, params.compare.unit, params.compare.seed)
+    order = None
     if params.evaluate.stop_early:
+        order = stopping.arrange(holdout, params.compare.unit, params.compare.seed)
         holdout = order.examples
     constrained = params.evaluate.decoding == "auto"
     questions = {side: answers.ask(side, side, holdout, constrained) for side in SIDES}
     task = questions["candidate"].bundle.task
     ruler = Ruler(scorers, task, params.evaluate.confidence, params.compare.seed, params.compare.unit)
     sides = {side: Respondent(question, params.evaluate) for side, question in questions.items()}
-    scores = (
-        _answer_early(sides, order, ruler, params) if params.evaluate.stop_early else _answer(sides, holdout, ruler)
-    )
+    scores = _answer_early(sides, order, ruler, params) if order else _answer(sides, holdout, ruler)
     answered = holdout.head(sides["candidate"].frame.height)
     tried = asked.put(probes, questions, params)
     outputs = {side: sides[side].frame["output"].to_list() for side in SIDES}
