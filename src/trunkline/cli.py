@@ -9,6 +9,7 @@ import os
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from trunkline import __version__, params
 from trunkline.clients import process
@@ -33,7 +34,17 @@ OPERATIONS = {
     "comment": "post reports/report.md to the pull request, set its status trunkline/gate",
     "pin": "write the release to compare with into data/production.json",
 }
-_PIN_HELP = "a Git revision whose candidate is production now, or `base` for the untuned base model"
+# What an operation takes besides params.yaml: the arguments of `run`, as the parser names them.
+ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
+    "pin": {
+        "revision": {
+            "metavar": "REVISION",
+            "help": "a Git revision whose candidate is production now, or `base` for the untuned base model",
+        },
+    },
+}
+# Operations whose verdict is the exit code; `run` of the others gives what it found, with or without one.
+DECIDING = ("gate",)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP", help=argparse.SUPPRESS)
     for name, text in {**STAGES, **OPERATIONS}.items():
         step = steps.add_parser(name, help=text, description=text)
-        if name == "pin":
-            step.add_argument("revision", metavar="REVISION", help=_PIN_HELP)
+        for flag, options in ARGUMENTS.get(name, {}).items():
+            step.add_argument(flag, **options)
     return parser
 
 
@@ -80,12 +91,11 @@ def _run(arguments: argparse.Namespace) -> int:
             import_module(f"trunkline.stages.{arguments.step}").run(settings)
         return 0
     operation = import_module(f"trunkline.operations.{arguments.step}")
-    if arguments.step == "pin":
-        print(operation.run(settings, arguments.revision))
-        return 0
-    text, verdict = operation.run(settings)
+    taken = (flag.removeprefix("--").replace("-", "_") for flag in ARGUMENTS.get(arguments.step, {}))
+    found = operation.run(settings, **{name: getattr(arguments, name) for name in taken})
+    text, verdict = found if isinstance(found, tuple) else (found, Verdict.PASS)
     print(text)
-    return EXIT_CODES[verdict] if arguments.step == "gate" else 0
+    return EXIT_CODES[verdict] if arguments.step in DECIDING else 0
 
 
 def _configure_logging(verbose: bool) -> None:

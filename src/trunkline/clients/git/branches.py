@@ -1,0 +1,105 @@
+"""Commits and pushes that leave the working tree and the index alone."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from trunkline.clients.git.command import attempt, git, identity
+from trunkline.errors import Error
+
+
+class Rejected(Error):
+    """The remote has moved on since it was read: fetch, decide anew and push again."""
+
+
+def commit(parent: str | None, changes: Mapping[str, bytes | None], message: str) -> str:
+    """Write a commit with these files changed, and return its 40-hex name; no branch moves.
+
+    Args:
+        parent: the commit it follows; None begins a new history.
+        changes: by path from the repository's top: the new bytes, or None to remove the file.
+        message: of the commit.
+
+    Raises:
+        Error: the parent is not here, or the disk refused it.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        index = {"GIT_INDEX_FILE": os.path.join(temporary, "index")}
+        if parent is not None:
+            git("read-tree", parent, environment=index)
+        for path, content in changes.items():
+            if content is None:
+                git("update-index", "--force-remove", "--", path, environment=index)
+                continue
+            blob = git("hash-object", "-w", "--stdin", stdin=content).decode().strip()
+            git("update-index", "--add", "--cacheinfo", f"{_mode(parent, path)},{blob},{path}", environment=index)
+        tree = git("write-tree", environment=index).decode().strip()
+    parents = [] if parent is None else ["-p", parent]
+    return (
+        git("commit-tree", tree, *parents, "-F", "-", stdin=message.encode(), environment=identity()).decode().strip()
+    )
+
+
+def remote_head(remote: str, branch: str) -> str | None:
+    """The commit that a remote's branch is at now; None when there is no such branch.
+
+    Raises:
+        Error: the remote cannot be reached.
+    """
+    listed = git("ls-remote", remote, f"refs/heads/{branch}").decode()
+    return listed.split()[0] if listed.strip() else None
+
+
+def fetch(remote: str, branch: str) -> None:
+    """Fetch a branch's commits without moving anything here.
+
+    Raises:
+        Error: the remote cannot be reached, or has no such branch.
+    """
+    git("fetch", "--quiet", "--no-tags", remote, f"refs/heads/{branch}")
+
+
+def push(remote: str, refs: Mapping[str, str], expected: Mapping[str, str | None]) -> None:
+    """Set refs on a remote, all of them or none.
+
+    Args:
+        remote: name or address.
+        refs: by full ref name (``refs/tags/…``, ``refs/heads/…``): the local ref or commit it gets.
+        expected: by full ref name: the commit it must be at now, None for a ref that must not exist yet. A ref
+            that is not named is only created or moved forward.
+
+    Raises:
+        Rejected: a ref was not where it was expected.
+        Error: the remote refused for another reason, or cannot be reached.
+    """
+    leases = [f"--force-with-lease={ref}:{commit or ''}" for ref, commit in expected.items()]
+    specs = [f"{source}:{ref}" for ref, source in refs.items()]
+    done = attempt("push", "--porcelain", "--atomic", *leases, remote, *specs)
+    if done.returncode == 0:
+        return
+    said = (done.stdout + done.stderr).decode(errors="replace")
+    refused = next((line for line in said.splitlines() if line.startswith("!") and "[rejected]" in line), None)
+    if refused is not None:
+        raise Rejected(f"{remote} has moved on: {' '.join(refused[1:].split())}", "fetch and run this again")
+    lines = [line for line in said.splitlines() if line.startswith(("!", "remote:", "fatal:", "error:"))]
+    problem = " ".join((lines or ["it said nothing"])[0].split())
+    raise Error(f"cannot push to {remote}: {problem}", "check the remote, the token's rights and the branch rules")
+
+
+def _mode(parent: str | None, path: str) -> str:
+    """As the file has it in the parent; a plain file when it is new."""
+    if parent is not None:
+        listed = git("ls-tree", parent, "--", path).decode()
+        if listed:
+            return listed.split()[0]
+    return "100644"
+
+
+def top() -> Path:
+    """The repository's top folder.
+
+    Raises:
+        Error: this is no Git working tree.
+    """
+    return Path(git("rev-parse", "--show-toplevel").decode().strip())

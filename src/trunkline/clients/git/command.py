@@ -1,0 +1,56 @@
+"""Runs ``git`` in the current folder: never asking, and under a name even where none is configured."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+
+from trunkline.errors import Error
+
+_HINT = "check the revision and the path; a shallow clone needs `git fetch --unshallow --tags`"
+# Who commits and tags on a runner that has no identity of its own.
+_NAME, _EMAIL = "trunkline", "trunkline@users.noreply.github.com"
+# Git has no exit code for a lost race, so the words decide, which must then be English.
+_ENGLISH = {"LC_ALL": "C", "LANGUAGE": "C"}
+
+
+def git(*arguments: str, stdin: bytes | None = None, environment: Mapping[str, str] | None = None) -> bytes:
+    """What ``git`` printed.
+
+    Args:
+        stdin: given to it; nothing otherwise.
+        environment: variables besides those of this process.
+
+    Raises:
+        Error: Git is not installed, or failed.
+    """
+    done = attempt(*arguments, stdin=stdin, environment=environment)
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip() or f"no such revision: {arguments[-1]}"
+        raise Error(f"git {arguments[0]}: {said.splitlines()[0]}", _HINT)
+    return done.stdout
+
+
+def attempt(
+    *arguments: str, stdin: bytes | None = None, environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[bytes]":
+    """As `git`, but a failure is returned, for the caller to read.
+
+    Raises:
+        Error: Git is not installed.
+    """
+    settings = {**os.environ, "GIT_TERMINAL_PROMPT": "0", **_ENGLISH, **(environment or {})}
+    try:
+        return subprocess.run(["git", *arguments], capture_output=True, check=False, env=settings, input=stdin or b"")
+    except FileNotFoundError:
+        raise Error("git is not installed", "install git and run this again") from None
+
+
+def identity() -> dict[str, str]:
+    """Variables that name the author and committer where Git's configuration and environment do not."""
+    found = {}
+    for key, variable, value in (("user.name", "NAME", _NAME), ("user.email", "EMAIL", _EMAIL)):
+        configured = attempt("config", "--get", key).stdout.strip()
+        for role in ("AUTHOR", "COMMITTER"):
+            if not configured and not os.environ.get(f"GIT_{role}_{variable}"):
+                found[f"GIT_{role}_{variable}"] = value
+    return found

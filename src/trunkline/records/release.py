@@ -1,0 +1,152 @@
+"""A release in words: the tag that Git holds, and the manifest that the tag's message carries."""
+
+from typing import NamedTuple, Self, TypeVar
+
+from pydantic import Field, JsonValue, ValidationError
+
+from trunkline.errors import Error
+from trunkline.records import Production, Record, Task
+from trunkline.verdict import Verdict
+
+_SHA256 = r"^[0-9a-f]{64}$"
+_COMMIT = r"^[0-9a-f]{40}$"
+Kind = TypeVar("Kind", bound=Record)
+
+
+class Tag(NamedTuple):
+    """An annotated tag as Git holds it.
+
+    Attributes:
+        name: without ``refs/tags/``.
+        commit: 40 hex digits.
+        time: seconds since 1970 by the clock of whoever made it; never used for order.
+        message: one line, an empty one, and a JSON document.
+    """
+
+    name: str
+    commit: str
+    time: int
+    message: str
+
+
+class Content(Record):
+    """What a data file or folder held.
+
+    Attributes:
+        md5: DVC's content hash, by which cache and remote know it; None for files that only Git holds.
+        sha256: of the bytes; of a folder, of the sorted lines ``<sha256>  <name>``.
+    """
+
+    md5: str | None
+    sha256: str = Field(pattern=_SHA256)
+
+
+class HubCommit(Record):
+    """Where the Hugging Face Hub holds a release: a commit, as the Hub's tags can be moved."""
+
+    repository: str
+    commit: str = Field(pattern=_COMMIT)
+
+
+class Manifest(Record):
+    """Everything a release is made of: ``manifest.json`` of its bundle, and its tag's message.
+
+    Attributes:
+        model: ``project.name`` of params.yaml.
+        version: such as ``v1.2.0``.
+        commit: the merged commit that was released.
+        lock: SHA-256 of its dvc.lock.
+        data: by path: the raw partitions, the training examples and the holdout.
+        base: the base model's source and SHA-256.
+        kind: ``lora`` (an adapter on the base model) or ``merged`` (whole weights).
+        weights: SHA-256 by file name of the bundle's weights and their configuration.
+        task: prompt, transforms and answer format, exactly as evaluated.
+        decoding: how answers were generated when the scores were measured.
+        params: params.yaml as it was.
+        scores: the metrics of reports/compare.json, both sides.
+        production: the release that it was compared with.
+        verdict: what the gate said; anything but pass was let through by the named human.
+        environment: SHA-256 of the lock of packages it was trained with.
+        tools: versions by name of Python and of what trained it.
+        hub: where the Hub holds it; None where it does not.
+        created: UTC time, ISO 8601.
+        by: who released it.
+        run: address of the workflow's run; None on a machine of one's own.
+    """
+
+    model: str
+    version: str
+    commit: str = Field(pattern=_COMMIT)
+    lock: str = Field(pattern=_SHA256)
+    data: dict[str, Content]
+    base: dict[str, str]
+    kind: str = Field(pattern=r"^(lora|merged)$")
+    weights: dict[str, str] = Field(min_length=1)
+    task: Task
+    decoding: dict[str, JsonValue]
+    params: dict[str, JsonValue]
+    scores: dict[str, JsonValue]
+    production: Production
+    verdict: Verdict
+    environment: str | None
+    tools: dict[str, str]
+    hub: HubCommit | None
+    created: str
+    by: str
+    run: str | None
+
+
+class Decision(Record):
+    """Why an environment serves what it serves: the JSON of an assignment's tag.
+
+    Attributes:
+        model: whose.
+        environment: such as ``production``.
+        version: what it serves from then on.
+        previous: what it served until then; None for the first.
+        action: ``promote`` or ``rollback``; a rollback pins: only a newer release is promoted after it.
+        reason: why, in a sentence.
+        by: who decided.
+        created: UTC time, ISO 8601.
+        run: address of the workflow's run; None on a machine of one's own.
+    """
+
+    model: str
+    environment: str
+    version: str
+    previous: str | None
+    action: str = Field(pattern=r"^(promote|rollback)$")
+    reason: str = Field(min_length=1)
+    by: str
+    created: str
+    run: str | None
+
+    @classmethod
+    def of(cls, tag: Tag) -> Self:
+        """The decision that an assignment's tag records.
+
+        Raises:
+            Error: the tag's message holds none, as of a tag that another tool made.
+        """
+        return from_message(cls, tag)
+
+
+def message(line: str, record: Record) -> str:
+    """A tag's message: one line for people, and the record for programs."""
+    return f"{' '.join(line.split())}\n\n{record.text()}"
+
+
+def from_message(kind: type[Kind], tag: Tag) -> Kind:
+    """The record in a tag's message.
+
+    Raises:
+        Error: there is none, or it is not of this kind.
+    """
+    body = tag.message.partition("\n\n")[2]
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the message"
+        problem = f"tag {tag.name} holds no {kind.__name__.lower()}: {where}: {first['msg']}"
+        raise Error(problem, "it was not made by trunkline: see `git show` of it") from None
