@@ -15,7 +15,7 @@ test: .venv/installed
 	@ruff check
 	@ruff format --check
 	@mypy
-	@pytest -m "slow or not slow"
+	@pytest -m "slow or not slow" --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed
 	@ruff check --fix

@@ -1,6 +1,6 @@
-"""One contender of the training benchmark in a process of its own: trains one epoch, prints JSON.
+"""One contender of the training benchmark in a process of its own: trains, prints JSON.
 
-    python benchmarks/training_contenders.py CONTENDER PROMPT EXAMPLES
+    python benchmarks/training_contenders.py CONTENDER PROMPT EXAMPLES EPOCHS
 
 All contenders get the same token ids, adapters (params.yaml), learning rate, schedule and number of steps.
 """
@@ -24,6 +24,7 @@ from trunkline import packing, params
 from trunkline.clients import model
 from trunkline.packing import Encoded
 from trunkline.stages.train import adapter, loop
+from trunkline.stages.train.bodies import Bodies
 from trunkline.stages.train.optimizer import Optimizer
 from trunkline.stages.train.prefix import Prefix
 from trunkline.stages.train.processes import Processes
@@ -31,7 +32,7 @@ from trunkline.stages.train.processes import Processes
 BASE = Path("models/base")
 HOLDOUT = 48
 SETTINGS = params.load(Path("params.yaml"))
-RECIPE = SETTINGS.train.model_copy(update={"epochs": 1})
+RECIPE = SETTINGS.train.model_copy(update={"epochs": int(sys.argv[4])})
 INTENTS = SETTINGS.data.answer.allowed["intent"]
 PROMPTS = {
     "short": "Name the intent of the message.",
@@ -72,7 +73,8 @@ def ours(examples: list[Encoded], precision: str) -> tuple[Any, dict[str, float]
     shared = packing.shared_prefix([example.prompt for example in examples])
     optimizer = Optimizer(adapter.trainable(adapted), RECIPE, loaded.model.dtype)
     prefix = Prefix(loaded.model, examples[0].prompt[:shared])
-    run = loop.Run(loaded.model, examples, prefix, RECIPE, Processes(0, 1), None)
+    bodies = Bodies(loaded.model, prefix, examples, RECIPE.pack_tokens) if RECIPE.epochs > 1 else None
+    run = loop.Run(loaded.model, examples, prefix, RECIPE, Processes(0, 1), bodies)
     return loaded.model, timed(lambda: loop.train(run, optimizer, loop.History(), lambda: None))
 
 
@@ -80,7 +82,7 @@ def common_arguments(folder: str) -> dict[str, Any]:
     return {
         "output_dir": folder,
         "per_device_train_batch_size": RECIPE.batch_size,
-        "num_train_epochs": 1,
+        "num_train_epochs": RECIPE.epochs,
         "learning_rate": RECIPE.learning_rate,
         "lr_scheduler_type": "cosine",
         "warmup_steps": RECIPE.warmup,
