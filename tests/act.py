@@ -1,0 +1,194 @@
+"""The workflows in act, on this machine and without network: a scratch repository, its bare origin, stub actions.
+
+`ScratchRepository` takes the workflows as they are. What `make .venv/installed` would install is a folder of
+commands that the test gives: `recording` ones, or the real ones. GitHub's address leads to the bare origin.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import starter
+
+ROOT = Path(__file__).parent.parent
+REPOSITORY = "acme/support-triage"
+GITHUB = "https://github.com"
+LABELS = ("ubuntu-24.04", "self-hosted", "gpu-pr")
+WATCHED = ("GITHUB_TOKEN", "GH_TOKEN", "HF_TOKEN", "DVC_CONFIG")  # what only some steps may have
+SECRETS = {name: f"secret-{name.lower()}" for name in WATCHED if name != "GH_TOKEN"}
+_PINNED = re.compile(r"uses: ([\w-]+/([\w-]+))@([0-9a-f]{40})")
+# Records each call, and does what the test has ordered: exit code, outputs, files.
+_FAKE = """
+import json, os, subprocess, sys
+name = os.path.basename(sys.argv[0])
+call = " ".join([name, *sys.argv[1:]])
+git = lambda *words: subprocess.run(["git", *words], capture_output=True, text=True).stdout.strip()
+row = {
+    "job": os.environ["GITHUB_JOB"],
+    "call": call,
+    "arguments": sys.argv[1:],
+    "head": git("rev-parse", "HEAD"),
+    "may_push": not git("remote", "get-url", "--push", "origin").endswith("no-credentials"),
+    "secrets": [name for name in WATCHED if os.environ.get(name)],
+}
+with open(os.environ["CALLS"], "a") as file:
+    file.write(json.dumps(row) + "\\n")
+orders = json.load(open(os.environ["ORDERS"]))
+order = next((orders[start] for start in orders if call.startswith(start)), {})
+for path, text in order.get("files", {}).items():
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    open(path, "w").write(text)
+with open(os.environ["GITHUB_OUTPUT"], "a") as file:
+    file.writelines(f"{key}={value}\\n" for key, value in order.get("outputs", {}).items())
+sys.exit(order.get("exit", 0))
+"""
+
+
+class Call(NamedTuple):
+    """What a job ran: the arguments, the commit checked out then, and what it could have done.
+
+    Attributes:
+        may_push: whether the checkout has kept credentials that Git would push with.
+        secrets: names of the secrets in its environment.
+    """
+
+    job: str
+    call: str
+    arguments: list[str]
+    head: str
+    may_push: bool
+    secrets: list[str]
+
+
+@dataclass
+class Run:
+    """What a workflow did.
+
+    Attributes:
+        code: act's exit code, 1 when a job failed.
+        jobs: how each job that ran ended.
+        log: everything that act printed.
+    """
+
+    code: int
+    calls: list[Call]
+    jobs: dict[str, str]
+    log: str
+
+    def lines(self) -> list[str]:
+        return [f"{call.job}: {call.call}" for call in self.calls]
+
+
+def recording(folder: Path, *names: str) -> Path:
+    """Make commands of these names that record how they were called."""
+    folder.mkdir(parents=True)
+    for name in names:
+        path = folder / name
+        path.write_text(f"#!{sys.executable} -IS\nWATCHED = {WATCHED}\n{_FAKE}")
+        path.chmod(0o755)
+    return folder
+
+
+@dataclass
+class ScratchRepository:
+    """A clone with this project's workflows, and the bare origin that it and the jobs push to.
+
+    Args:
+        folder: an empty one for everything.
+        commands: what `make .venv/installed` puts into .venv/bin.
+    """
+
+    folder: Path
+    commands: Path
+    heads: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.clone, self.origin = self.folder / "clone", self.folder / "origin.git"
+        shutil.copytree(ROOT / ".github", self.clone / ".github")
+        for name in (".ci", ".dvc"):
+            (self.clone / name).mkdir()
+        (self.clone / ".dvc/config").touch()
+        (self.clone / ".ci/run").write_text("#!/usr/bin/env bash\nci-run\n")
+        (self.clone / ".ci/run").chmod(0o755)
+        install = f"mkdir -p .venv/bin && ln -s {self.commands}/* .venv/bin/ && touch .venv/installed"
+        (self.clone / "Makefile").write_text(f".venv/installed:\n\t@{install}\n")
+        starter.git(self.folder, "init", "--quiet", "--bare", str(self.origin))
+        starter.git(self.origin, "config", "uploadpack.allowAnySHA1InWant", "true")
+        starter.git(self.clone, "init", "--quiet")
+        starter.git(self.clone, "remote", "add", "origin", f"{GITHUB}/{REPOSITORY}.git")
+        for branch in ("main", "topic"):
+            (self.clone / "branch.txt").write_text(branch)
+            starter.git(self.clone, "checkout", "--quiet", "-b", branch)
+            starter.git(self.clone, "add", "--all")
+            starter.git(self.clone, "commit", "--quiet", "--message", branch)
+            starter.git(self.clone, "push", "--quiet", str(self.origin), branch)
+            self.heads[branch] = starter.git(self.clone, "rev-parse", "HEAD")
+
+    def pull_request(self, branch: str = "topic", fork: bool = False, draft: bool = False) -> dict[str, Any]:
+        """The event of a pull request from ``branch`` into main."""
+        owner = "somebody/fork" if fork else REPOSITORY
+        head = {"sha": self.heads["topic"], "ref": branch, "repo": {"full_name": owner}}
+        base = {"sha": self.heads["main"], "ref": "main", "repo": {"full_name": REPOSITORY}}
+        pull = {"number": 42, "draft": draft, "head": head, "base": base}
+        return {"action": "synchronize", "number": 42, "pull_request": pull}
+
+    def push(self) -> dict[str, Any]:
+        """The event of a merge into main."""
+        return {"ref": "refs/heads/main", "before": "0" * 40, "after": self.heads["main"]}
+
+    def run(self, workflow: str, name: str, event: dict[str, Any], orders: dict[str, Any] | None = None) -> Run:
+        """Let act run one workflow for an event.
+
+        Args:
+            orders: by how a call begins: the ``exit`` code, ``outputs`` and ``files`` of a `recording` command.
+        """
+        home = self.folder / "home"
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir()
+        starter.git(self.clone, "checkout", "--quiet", "main" if name == "push" else "topic")
+        repository = {"full_name": REPOSITORY, "default_branch": "main"}
+        (home / "event.json").write_text(json.dumps(event | {"repository": repository}))
+        (home / "orders.json").write_text(json.dumps(orders or {}))
+        (home / ".gitconfig").write_text(f'[url "{self.origin.as_uri()}"]\n\tinsteadOf = {GITHUB}/{REPOSITORY}\n')
+        done = subprocess.run(
+            [*_command(workflow, name, home), *_mapped(self.clone)],
+            cwd=self.clone,
+            env={"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+        path = home / "calls.jsonl"
+        calls = [Call(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+        ends = re.findall(r"^\[[^/\]]+/(\w+)\s*\].*Job (succeeded|failed)", done.stdout, re.MULTILINE)
+        return Run(done.returncode, calls, dict(ends), done.stdout)
+
+
+def _command(workflow: str, event: str, home: Path) -> list[str]:
+    variables = {"CALLS": "calls.jsonl", "ORDERS": "orders.json", "ARTIFACTS": "artifacts"}
+    act = Path(sys.executable).with_name("act")
+    return [
+        *(str(act), event, "--eventpath", str(home / "event.json"), "--workflows", f".github/workflows/{workflow}.yml"),
+        *(part for label in LABELS for part in ("--platform", f"{label}=-self-hosted")),
+        *("--artifact-server-addr", "127.0.0.1", "--cache-server-addr", "127.0.0.1", "--no-cache-server"),
+        *(part for name, file in variables.items() for part in ("--env", f"{name}={home / file}")),
+        *(part for name, value in SECRETS.items() for part in ("--secret", f"{name}={value}")),
+    ]
+
+
+def _mapped(clone: Path) -> list[str]:
+    """Every pinned action as the stub of its name; act would fetch another from the network and fail."""
+    texts = (path.read_text() for path in (clone / ".github").rglob("*.yml"))
+    pinned = sorted({found for text in texts for found in _PINNED.findall(text)})
+    return [
+        part
+        for action, name, commit in pinned
+        for part in ("--local-repository", f"{action}@{commit}={ROOT / 'tests/actions' / name}")
+    ]

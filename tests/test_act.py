@@ -1,0 +1,181 @@
+"""The workflows in act: which event runs which commands in which job, and how each job ends."""
+
+import pytest
+
+from act import ScratchRepository, recording
+
+PLAN = ["plan: trunkline plan"]
+TRAIN = [
+    "train: trunkline reap",
+    "train: dvc repro --pull --allow-missing",
+    "train: trunkline drill",
+    "train: trunkline report",
+    "train: trunkline push",
+    "train: trunkline reap",
+]
+BOT = "b07" + "0" * 37
+CHANGED = {
+    "trunkline plan": {"outputs": {"changed": "true"}},
+    "trunkline push": {"files": {"handover/dvc.lock": "stages: {}"}},
+    "trunkline adopt": {"outputs": {"commit": BOT}},
+}
+UNCHANGED = {"trunkline plan": {"outputs": {"changed": "false"}}}
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> ScratchRepository:
+    folder = tmp_path_factory.mktemp("act")
+    return ScratchRepository(folder, recording(folder / "commands", "trunkline", "dvc", "gh", "ci-run"))
+
+
+@pytest.fixture(scope="module")
+def passed(repository):
+    """What most is asserted of: a pull request that changes the model, and whose gate passes."""
+    return repository.run("model-pr", "pull_request", repository.pull_request(), CHANGED)
+
+
+def report(repository: ScratchRepository) -> list[str]:
+    adopt = f"trunkline adopt handover --commit {repository.heads['topic']} --branch topic"
+    return [
+        f"report: {adopt}",
+        f"report: trunkline comment --commit {BOT}",
+        "report: gh workflow run checks.yml --ref topic",
+    ]
+
+
+def judged(repository: ScratchRepository, commit: str = "") -> list[str]:
+    return [f"report: trunkline gate --commit {commit or BOT}"]
+
+
+# A pull request of this repository.
+
+
+def test_a_change_is_trained_once_committed_commented_and_judged(repository, passed):
+    assert passed.lines() == PLAN + TRAIN + report(repository) + judged(repository)
+    assert (passed.code, passed.jobs) == (0, dict.fromkeys(("plan", "train", "report"), "succeeded"))
+
+
+def test_the_branchs_commit_is_planned_and_trained_and_the_base_branchs_code_reports(repository, passed):
+    heads = {call.job: call.head for call in passed.calls}
+    topic, main = repository.heads["topic"], repository.heads["main"]
+    assert heads == {"plan": topic, "train": topic, "report": main}
+
+
+def test_no_secret_is_seen_but_by_the_steps_that_speak_to_github(passed):
+    seen = {call.call.split(" --")[0]: call.secrets for call in passed.calls if call.secrets}
+    assert seen == {"trunkline comment": ["GITHUB_TOKEN"], "gh workflow run checks.yml": ["GH_TOKEN"]}
+
+
+def test_only_the_reporting_job_has_credentials_to_push_with(passed):
+    assert {(call.job, call.may_push) for call in passed.calls} == {("plan", False), ("train", False), ("report", True)}
+
+
+def test_the_handed_over_folder_arrives_in_the_reporting_job(repository, passed):
+    assert (repository.folder / "home/artifacts/candidate/dvc.lock").read_text() == "stages: {}"
+
+
+def test_nothing_changed_needs_no_gpu_and_is_still_judged(repository):
+    run = repository.run("model-pr", "pull_request", repository.pull_request(), UNCHANGED)
+    head = repository.heads["topic"]
+    assert run.lines() == [*PLAN, f"report: trunkline comment --commit {head}", *judged(repository, head)]
+    assert (run.code, run.jobs) == (0, {"plan": "succeeded", "report": "succeeded"})
+
+
+@pytest.mark.parametrize("step", ["dvc repro", "trunkline push"])
+def test_a_training_that_fails_is_commented_and_leaves_nothing_running(repository, step):
+    run = repository.run("model-pr", "pull_request", repository.pull_request(), CHANGED | {step: {"exit": 255}})
+    done = [line for line in TRAIN if step not in line][: next(i for i, line in enumerate(TRAIN) if step in line)]
+    failed = next(line for line in TRAIN if step in line)
+    head = repository.heads["topic"]
+    assert run.lines() == [
+        *PLAN,
+        *done,
+        failed,
+        "train: trunkline reap",
+        f"report: trunkline comment --commit {head}",
+        *judged(repository, head),
+    ]
+    assert (run.code, run.jobs["train"]) == (1, "failed")
+
+
+def test_a_gate_that_fails_fails_the_job_after_the_comment(repository):
+    orders = CHANGED | {"trunkline gate": {"exit": 3}}
+    run = repository.run("model-pr", "pull_request", repository.pull_request(), orders)
+    assert run.lines()[-4:] == report(repository) + judged(repository)
+    assert (run.code, run.jobs["report"]) == (1, "failed")
+
+
+def test_an_inconclusive_gate_leaves_the_job_green_as_the_pending_status_blocks_the_merge(repository):
+    orders = CHANGED | {"trunkline gate": {"exit": 4}}
+    run = repository.run("model-pr", "pull_request", repository.pull_request(), orders)
+    assert (run.code, run.jobs["report"]) == (0, "succeeded")
+
+
+def test_a_gate_that_could_not_judge_is_no_inconclusive_one(repository):
+    orders = UNCHANGED | {"trunkline gate": {"exit": 1}}
+    run = repository.run("model-pr", "pull_request", repository.pull_request(), orders)
+    assert (run.code, run.jobs["report"]) == (1, "failed")
+
+
+def test_a_refused_hand_over_is_commented_and_starts_no_checks(repository):
+    orders = CHANGED | {"trunkline adopt": {"exit": 1}}
+    run = repository.run("model-pr", "pull_request", repository.pull_request(), orders)
+    adopt, *_ = report(repository)
+    assert run.lines()[-2:] == [adopt, f"report: trunkline comment --commit {repository.heads['topic']}"]
+    assert (run.code, run.jobs["report"]) == (1, "failed")
+
+
+def test_a_plan_that_fails_starts_no_gpu(repository):
+    run = repository.run("model-pr", "pull_request", repository.pull_request(), {"trunkline plan": {"exit": 1}})
+    assert (run.lines(), run.code, run.jobs) == (PLAN, 1, {"plan": "failed"})
+
+
+def test_the_name_of_a_branch_is_an_argument_and_never_a_command(repository):
+    branch = '$(touch${IFS}made);`touch${IFS}made`"&&gh'
+    run = repository.run("model-pr", "pull_request", repository.pull_request(branch), CHANGED)
+    adopt = next(call for call in run.calls if "adopt" in call.call)
+    assert adopt.arguments[-2:] == ["--branch", branch]
+    assert len(run.calls) == len(PLAN + TRAIN) + 4
+
+
+# What may not reach a GPU.
+
+
+@pytest.mark.parametrize("kind", ["fork", "draft"])
+def test_a_fork_and_a_draft_get_nothing_but_checks(repository, kind):
+    event = repository.pull_request(**{kind: True})
+    run = repository.run("model-pr", "pull_request", event, CHANGED)
+    assert (run.lines(), run.code, run.jobs) == ([], 0, {})
+    checks = repository.run("checks", "pull_request", event)
+    assert (checks.lines(), checks.code) == (["checks: ci-run"], 0)
+    assert checks.calls[0].secrets == []
+
+
+def test_checks_that_fail_fail(repository):
+    assert repository.run("checks", "push", repository.push(), {"ci-run": {"exit": 1}}).code == 1
+
+
+# A merge.
+
+
+def test_a_merge_registers_the_release_and_promotes_the_version_that_was_registered(repository):
+    run = repository.run(
+        "release", "push", repository.push(), {"trunkline release": {"outputs": {"version": "v1.2.0"}}}
+    )
+    promote = "promote: trunkline promote v1.2.0 --to production"
+    assert run.lines() == ["register: trunkline release", promote, "promote: trunkline status"]
+    assert (run.code, run.jobs) == (0, {"register": "succeeded", "promote": "succeeded"})
+    assert {call.head for call in run.calls} == {repository.heads["main"]}
+    assert [call.secrets for call in run.calls] == [["HF_TOKEN"], [], []]
+
+
+@pytest.mark.parametrize("code", [1, 4])
+def test_a_release_that_is_refused_promotes_nothing(repository, code):
+    run = repository.run("release", "push", repository.push(), {"trunkline release": {"exit": code}})
+    assert (run.lines(), run.code, run.jobs) == (["register: trunkline release"], 1, {"register": "failed"})
+
+
+def test_a_promotion_that_fails_is_seen(repository):
+    orders = {"trunkline release": {"outputs": {"version": "v1.2.0"}}, "trunkline promote": {"exit": 1}}
+    run = repository.run("release", "push", repository.push(), orders)
+    assert (run.code, run.jobs["promote"]) == (1, "failed")

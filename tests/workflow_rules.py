@@ -1,0 +1,215 @@
+"""What the workflows must be, as rules over their YAML: act ignores triggers, permissions, environments and more.
+
+Each rule is a function of all workflows that gives what breaks it, one sentence each.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+FOLDER = Path(__file__).parent.parent / ".github"
+HOSTED = "ubuntu-24.04"
+GPU = ["self-hosted", "gpu-pr"]
+TRIGGERS: dict[str, Any] = {
+    "checks": {
+        "pull_request": None,
+        "merge_group": None,
+        "push": {"branches": ["main"]},
+        "workflow_dispatch": None,
+    },
+    "model-pr": {"pull_request": {"types": ["opened", "synchronize", "reopened", "ready_for_review"]}},
+    "release": {"push": {"branches": ["main"], "paths": ["dvc.lock"]}},
+}
+PERMISSIONS = {
+    "checks/checks": {"contents": "read"},
+    "model-pr/plan": {"contents": "read"},
+    "model-pr/train": {"contents": "read", "id-token": "write"},
+    "model-pr/report": {"actions": "write", "contents": "write", "pull-requests": "write", "statuses": "write"},
+    "release/register": {"contents": "write", "id-token": "write"},
+    "release/promote": {"contents": "write"},
+}
+ENVIRONMENTS = {"model-pr/train": "gpu-pr", "release/register": "registry", "release/promote": "production"}
+CONCURRENCY = {
+    "checks": ("checks-${{ github.head_ref || github.ref }}", "${{ github.ref != 'refs/heads/main' }}"),
+    "model-pr": ("model-pr-${{ github.event.pull_request.number }}", True),
+    "release": ("release", False),
+}
+CHECKED_OUT = {
+    "model-pr/plan": "${{ github.event.pull_request.head.sha }}",
+    "model-pr/train": "${{ github.event.pull_request.head.sha }}",
+    "model-pr/report": "${{ github.event.pull_request.base.sha }}",
+}
+# These run with the base repository's rights for whoever opens a pull request, comments or triggers a run.
+DANGEROUS = {"pull_request_target", "workflow_run", "issue_comment"}
+SAME_REPOSITORY = "github.event.pull_request.head.repo.full_name == github.repository"
+COMMAND = re.compile(r"(trunkline|dvc|gh|\.ci/run|printf '%s' \"\$DVC_CONFIG\")( |$)")
+
+
+class Job(NamedTuple):
+    """A job with its place, such as ``model-pr/train``."""
+
+    place: str
+    content: dict[str, Any]
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        return self.content["steps"]
+
+
+class Workflows(NamedTuple):
+    """Every workflow's text and what YAML reads in it, by name; ``on`` is read as a key and not as true."""
+
+    texts: dict[str, str]
+    read: dict[str, dict[str, Any]]
+
+    def jobs(self) -> Iterator[Job]:
+        for name, workflow in self.read.items():
+            yield from (Job(f"{name}/{job}", content) for job, content in workflow["jobs"].items())
+
+
+def load(**changed: str) -> Workflows:
+    """This project's workflows, with some texts replaced: ``model_pr=…`` is that of model-pr.yml."""
+    texts = {path.stem: path.read_text() for path in sorted((FOLDER / "workflows").glob("*.yml"))}
+    texts |= {name.replace("_", "-"): text for name, text in changed.items()}
+    read = {
+        name: {("on" if key is True else key): value for key, value in yaml.safe_load(text).items()}
+        for name, text in texts.items()
+    }
+    return Workflows(texts, read)
+
+
+def triggers(workflows: Workflows) -> list[str]:
+    found = {name: workflow["on"] for name, workflow in workflows.read.items()}
+    wrong = [f"{name}: {DANGEROUS & set(events)}" for name, events in found.items() if DANGEROUS & set(events)]
+    return wrong + _differences(TRIGGERS, found)
+
+
+def permissions(workflows: Workflows) -> list[str]:
+    top = [name for name, workflow in workflows.read.items() if workflow.get("permissions") != {}]
+    return top + _differences(PERMISSIONS, {job.place: job.content.get("permissions") for job in workflows.jobs()})
+
+
+def environments(workflows: Workflows) -> list[str]:
+    found = {job.place: job.content["environment"] for job in workflows.jobs() if "environment" in job.content}
+    return _differences(ENVIRONMENTS, found)
+
+
+def concurrency(workflows: Workflows) -> list[str]:
+    found = {name: workflow.get("concurrency", {}) for name, workflow in workflows.read.items()}
+    return _differences(
+        CONCURRENCY, {name: (one.get("group"), one.get("cancel-in-progress")) for name, one in found.items()}
+    )
+
+
+def timeouts(workflows: Workflows) -> list[str]:
+    return [job.place for job in workflows.jobs() if not isinstance(job.content.get("timeout-minutes"), int)]
+
+
+def pins(workflows: Workflows) -> list[str]:
+    """A tag can be moved to other code, a commit cannot; the comment tells a reader and an updater the version."""
+    pinned = re.compile(r"(\./\.github/actions/[\w-]+|[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)")
+    used = re.compile(r"^\s*(?:- )?uses: *(.*)$", re.MULTILINE)
+    texts = [*workflows.texts.items(), ("setup", (FOLDER / "actions/setup/action.yml").read_text())]
+    return [f"{name}: {use}" for name, text in texts for use in used.findall(text) if not pinned.fullmatch(use.strip())]
+
+
+def runners(workflows: Workflows) -> list[str]:
+    wanted = {job.place: GPU if job.place == "model-pr/train" else HOSTED for job in workflows.jobs()}
+    return _differences(wanted, {job.place: job.content["runs-on"] for job in workflows.jobs()})
+
+
+def fork_rule(workflows: Workflows) -> list[str]:
+    """Nothing but `checks` runs for a fork: the first job is guarded, and the others need that it has run."""
+    jobs = workflows.read["model-pr"]["jobs"]
+    plan, train, report = (str(jobs[name].get("if", "")) for name in ("plan", "train", "report"))
+    wrong = [] if plan == f"{SAME_REPOSITORY} && !github.event.pull_request.draft" else ["plan is not guarded"]
+    if jobs["train"].get("needs") != "plan" or train != "needs.plan.outputs.changed == 'true'":
+        wrong.append("train does not wait for plan")
+    if (
+        jobs["report"].get("needs") != ["plan", "train"]
+        or report != "${{ !cancelled() && needs.plan.result == 'success' }}"
+    ):
+        wrong.append("report does not need a plan")
+    return wrong
+
+
+def secrets(workflows: Workflows) -> list[str]:
+    """Code of a pull request sees no secret: those of a job are its environment's, and a token is one step's."""
+    wrong = []
+    for job in workflows.jobs():
+        text = str(job.content)
+        if "secrets: inherit" in text or ("secrets." in text and job.place != "release/register"):
+            wrong.append(f"{job.place} reads a secret")
+        token = [step for step in job.steps if "github.token" in str(step)]
+        if job.place != "model-pr/report" and token:
+            wrong.append(f"{job.place} reads the token")
+        if "github.token" in str({**job.content, "steps": None}):
+            wrong.append(f"{job.place} gives the token to every step")
+    return wrong
+
+
+def commands(workflows: Workflows) -> list[str]:
+    """A step is one command, and no expression is put into its text: what an event says could be code there."""
+    wrong = []
+    for job in workflows.jobs():
+        for step in job.steps:
+            run = step.get("run", "trunkline")
+            if "${{" in run or "\n" in run.strip() or not COMMAND.match(run):
+                wrong.append(f"{job.place}: {run}")
+    return wrong
+
+
+def checkouts(workflows: Workflows) -> list[str]:
+    """Which code a job runs is told, and only a job that pushes keeps credentials in its clone."""
+    wrong = []
+    for job in workflows.jobs():
+        found = [step["with"] for step in job.steps if step.get("uses", "").startswith("actions/checkout@")]
+        pushes = job.content["permissions"].get("contents") == "write"
+        if [one.get("persist-credentials") for one in found] != [pushes]:
+            wrong.append(f"{job.place} keeps credentials, or does not say")
+        elif found[0].get("ref") != CHECKED_OUT.get(job.place):
+            wrong.append(f"{job.place} checks out {found[0].get('ref')}")
+    return wrong
+
+
+def caches(workflows: Workflows) -> list[str]:
+    """A cache written by a pull request is read by others: the DVC remote is checked by content, a cache is not."""
+    return [
+        name
+        for name, text in workflows.texts.items()
+        if "actions/cache" in text or re.search(r"^\s+cache:", text, re.M)
+    ]
+
+
+def reaping(workflows: Workflows) -> list[str]:
+    """The GPU is free before the first stage, and after the last whatever has happened."""
+    steps = workflows.read["model-pr"]["jobs"]["train"]["steps"]
+    runs = [step for step in steps if "run" in step]
+    first, last = runs[0], steps[-1]
+    reaps = [step.get("run") == "trunkline reap" for step in (first, last)]
+    return [] if all(reaps) and last.get("if") == "always()" else ["train does not begin and end with `trunkline reap`"]
+
+
+RULES: list[Callable[[Workflows], list[str]]] = [
+    triggers,
+    permissions,
+    environments,
+    concurrency,
+    timeouts,
+    pins,
+    runners,
+    fork_rule,
+    secrets,
+    commands,
+    checkouts,
+    caches,
+    reaping,
+]
+
+
+def _differences(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    names = sorted(wanted.keys() | found.keys())
+    return [f"{name} is {found.get(name)}" for name in names if wanted.get(name) != found.get(name)]
