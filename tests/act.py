@@ -151,7 +151,7 @@ class ScratchRepository:
         home = self.folder / "home"
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir()
-        starter.git(self.clone, "checkout", "--quiet", "main" if name == "push" else "topic")
+        starter.git(self.clone, "checkout", "--quiet", "topic" if name == "pull_request" else "main")
         repository = {"full_name": REPOSITORY, "default_branch": "main"}
         (home / "event.json").write_text(json.dumps(event | {"repository": repository}))
         (home / "orders.json").write_text(json.dumps(orders or {}))
@@ -177,7 +177,15 @@ def _command(workflow: str, event: str, home: Path) -> list[str]:
     return [
         *(str(act), event, "--eventpath", str(home / "event.json"), "--workflows", f".github/workflows/{workflow}.yml"),
         *(part for label in LABELS for part in ("--platform", f"{label}=-self-hosted")),
-        *("--artifact-server-addr", "127.0.0.1", "--cache-server-addr", "127.0.0.1", "--no-cache-server"),
+        *(
+            "--actor",
+            "ada",
+            "--artifact-server-addr",
+            "127.0.0.1",
+            "--cache-server-addr",
+            "127.0.0.1",
+            "--no-cache-server",
+        ),
         *(part for name, file in variables.items() for part in ("--env", f"{name}={home / file}")),
         *(part for name, value in SECRETS.items() for part in ("--secret", f"{name}={value}")),
     ]

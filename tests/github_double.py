@@ -63,6 +63,7 @@ class Fault:
 class Actor(NamedTuple):
     login: str
     may_write: bool
+    admin: bool = False  # may read and write the repository's settings, which no workflow's token may
 
 
 class GitHubDouble:
@@ -70,9 +71,16 @@ class GitHubDouble:
 
     def __init__(self) -> None:
         self.tokens = {"ghs_write": Actor(BOT, True), "ghs_read": Actor(BOT, False)}
+        self.tokens["ghp_admin"] = Actor("ada", True, True)
         self.threads: dict[int, list[dict[str, Any]]] = {42: []}
         self.commits = {HEAD, MERGE}
         self.statuses: list[dict[str, Any]] = []
+        self.private = True
+        self.protection: dict[str, Any] = {"enabled": False}
+        self.rulesets: list[dict[str, Any]] = []
+        self.environments: dict[str, dict[str, Any]] = {}
+        self.deploying_refs: dict[str, list[str]] = {}
+        self.runners: list[dict[str, Any]] = []
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         self.links = True
@@ -211,6 +219,88 @@ def _set_status(double: GitHubDouble, actor: Actor, request: Request, sha: str) 
     return Answer(201, {"id": len(double.statuses), "creator": {"login": actor.login}, **content})
 
 
+def _repository(double: GitHubDouble, actor: Actor, request: Request) -> Answer:
+    return Answer(200, {"full_name": REPOSITORY, "private": double.private, "default_branch": "main"})
+
+
+def _branch_rules(double: GitHubDouble, actor: Actor, request: Request, branch: str) -> Answer:
+    found = [
+        {**rule, "ruleset_id": ruleset["id"], "ruleset_source_type": "Repository"}
+        for ruleset in double.rulesets
+        if ruleset["target"] == "branch" and ruleset["enforcement"] == "active"
+        if f"refs/heads/{branch}" in ruleset["conditions"]["ref_name"]["include"]
+        for rule in ruleset["rules"]
+    ]
+    return _page(double, request, found)
+
+
+def _branch(double: GitHubDouble, actor: Actor, request: Request, branch: str) -> Answer:
+    if branch != "main":
+        return Answer(404, _error(404, "Branch not found"))
+    return Answer(200, {"name": branch, "protected": double.protection["enabled"], "protection": double.protection})
+
+
+def _list_rulesets(double: GitHubDouble, actor: Actor, request: Request) -> Answer:
+    shown = ("id", "name", "target", "enforcement")  # the list has neither conditions nor rules
+    return _page(double, request, [{key: ruleset[key] for key in shown} for ruleset in double.rulesets])
+
+
+def _ruleset(double: GitHubDouble, actor: Actor, request: Request, number: str) -> Answer:
+    found = next((ruleset for ruleset in double.rulesets if ruleset["id"] == int(number)), None)
+    return Answer(200, found) if found else Answer(404, _error(404, "Not Found"))
+
+
+def _add_ruleset(double: GitHubDouble, actor: Actor, request: Request) -> Answer:
+    missing = sorted({"name", "enforcement"} - request.body.keys())
+    if missing:
+        return Answer(422, _error(422, f"Invalid request. {missing[0]} wasn't supplied."))
+    double.rulesets.append({"id": len(double.rulesets) + 1, "target": "branch", **request.body})
+    return Answer(201, double.rulesets[-1])
+
+
+def _list_environments(double: GitHubDouble, actor: Actor, request: Request) -> Answer:
+    return _counted(double, request, "environments", list(double.environments.values()))
+
+
+def _set_environment(double: GitHubDouble, actor: Actor, request: Request, name: str) -> Answer:
+    policy = (request.body or {}).get("deployment_branch_policy")
+    if policy and policy["protected_branches"] == policy["custom_branch_policies"]:
+        return Answer(422, _error(422, "protected_branches and custom_branch_policies cannot have the same value"))
+    double.environments[name] = {"name": name, "deployment_branch_policy": policy, "protection_rules": []}
+    return Answer(200, double.environments[name])
+
+
+def _list_deploying(double: GitHubDouble, actor: Actor, request: Request, name: str) -> Answer:
+    rows = [{"id": number, "name": ref} for number, ref in enumerate(double.deploying_refs.get(name, []))]
+    return _counted(double, request, "branch_policies", rows)
+
+
+def _add_deploying(double: GitHubDouble, actor: Actor, request: Request, name: str) -> Answer:
+    policy = double.environments.get(name, {}).get("deployment_branch_policy")
+    if not policy or not policy["custom_branch_policies"]:
+        return Answer(404, _error(404, "Not Found"))
+    double.deploying_refs.setdefault(name, []).append(request.body["name"])
+    return Answer(200, request.body)
+
+
+def _list_runners(double: GitHubDouble, actor: Actor, request: Request) -> Answer:
+    return _counted(double, request, "runners", double.runners)
+
+
+def _counted(double: GitHubDouble, request: Request, key: str, rows: list[dict[str, Any]]) -> Answer:
+    page = _page(double, request, rows)
+    return Answer(200, {"total_count": len(rows), key: page.content}, page.headers)
+
+
+def _of_admins(route: Callable[..., Answer]) -> Callable[..., Answer]:
+    def answer(double: GitHubDouble, actor: Actor, request: Request, *found: str) -> Answer:
+        if not actor.admin:
+            return Answer(403, _error(403, "Resource not accessible by integration"))
+        return route(double, actor, request, *found)
+
+    return answer
+
+
 _REPOS = f"/api/v3/repos/{REPOSITORY}"
 _ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("POST", "/api/graphql", _viewer),
@@ -220,6 +310,17 @@ _ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("POST", rf"{_REPOS}/issues/(\d+)/comments", _add_comment),
     ("PATCH", rf"{_REPOS}/issues/comments/(\d+)", _edit_comment),
     ("POST", rf"{_REPOS}/statuses/([0-9a-f]+)", _set_status),
+    ("GET", _REPOS, _repository),
+    ("GET", rf"{_REPOS}/rules/branches/([^/]+)", _branch_rules),
+    ("GET", rf"{_REPOS}/branches/([^/]+)", _branch),
+    ("GET", rf"{_REPOS}/rulesets", _list_rulesets),
+    ("GET", rf"{_REPOS}/rulesets/(\d+)", _ruleset),
+    ("POST", rf"{_REPOS}/rulesets", _of_admins(_add_ruleset)),
+    ("GET", rf"{_REPOS}/environments", _list_environments),
+    ("PUT", rf"{_REPOS}/environments/([^/]+)", _of_admins(_set_environment)),
+    ("GET", rf"{_REPOS}/environments/([^/]+)/deployment-branch-policies", _list_deploying),
+    ("POST", rf"{_REPOS}/environments/([^/]+)/deployment-branch-policies", _of_admins(_add_deploying)),
+    ("GET", rf"{_REPOS}/actions/runners", _of_admins(_list_runners)),
 ]
 
 
@@ -246,7 +347,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(fault.answer, fault.text)
 
-    do_GET = do_POST = do_PATCH = handle_one_method
+    do_GET = do_POST = do_PATCH = do_PUT = handle_one_method
 
     def _fault(self, request: Request) -> Fault | None:
         meant = (

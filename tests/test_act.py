@@ -16,7 +16,7 @@ TRAIN = [
 BOT = "b07" + "0" * 37
 CHANGED = {
     "trunkline plan": {"outputs": {"changed": "true"}},
-    "trunkline push": {"files": {"handover/dvc.lock": "stages: {}"}},
+    "trunkline push": {"files": {"artifact/dvc.lock": "stages: {}"}},
     "trunkline adopt": {"outputs": {"commit": BOT}},
 }
 UNCHANGED = {"trunkline plan": {"outputs": {"changed": "false"}}}
@@ -35,7 +35,7 @@ def passed(repository):
 
 
 def report(repository: ScratchRepository) -> list[str]:
-    adopt = f"trunkline adopt handover --commit {repository.heads['topic']} --branch topic"
+    adopt = f"trunkline adopt artifact --commit {repository.heads['topic']} --branch topic"
     return [
         f"report: {adopt}",
         f"report: trunkline comment --commit {BOT}",
@@ -173,6 +173,13 @@ def test_a_merge_registers_the_release_and_promotes_the_version_that_was_registe
 def test_a_release_that_is_refused_promotes_nothing(repository, code):
     run = repository.run("release", "push", repository.push(), {"trunkline release": {"exit": code}})
     assert (run.lines(), run.code, run.jobs) == (["register: trunkline release"], 1, {"register": "failed"})
+
+
+def test_an_inconclusive_release_is_let_through_in_the_name_of_who_says_why(repository):
+    reason = 'the "slices" are $(small)'
+    event = {"inputs": {"reason": reason}, "ref": "refs/heads/main"}
+    run = repository.run("release", "workflow_dispatch", event, {"trunkline release": {"exit": 1}})
+    assert run.calls[0].arguments == ["release", "--approved-by", "ada", "--reason", reason]
 
 
 def test_a_promotion_that_fails_is_seen(repository):

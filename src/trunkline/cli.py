@@ -33,6 +33,7 @@ OPERATIONS = {
     "gate": "exit with the verdict: 0 pass, 3 fail, 4 inconclusive",
     "comment": "post reports/report.md to the pull request, set its status trunkline/gate",
     "pin": "write the release to compare with into data/production.json",
+    "doctor": "say what is missing here and on GitHub, and how to mend it",
 }
 # What an operation takes besides params.yaml: the arguments of `run`, as the parser names them.
 ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
@@ -44,7 +45,7 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 # Operations whose verdict is the exit code; `run` of the others gives what it found, with or without one.
-DECIDING = ("gate",)
+DECIDING = ("gate", "doctor")
 
 
 def _parser() -> argparse.ArgumentParser:

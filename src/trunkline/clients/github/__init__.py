@@ -6,13 +6,13 @@ refused (`Refused`) apart from what is wrong (`Error`).
 
 import time
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Literal
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue
 
+from trunkline.clients.github.answers import read_as
 from trunkline.clients.github.http import Api, Refused
 from trunkline.clients.github.workflow import PullRequest, Workflow
-from trunkline.errors import Error
 
 __all__ = ["Comment", "GitHub", "PullRequest", "Refused", "State", "Workflow"]
 
@@ -54,9 +54,6 @@ class Comment(BaseModel):
     url: str
 
 
-Answer = TypeVar("Answer", bound=BaseModel)
-
-
 class GitHub:
     """One repository on GitHub.
 
@@ -77,7 +74,7 @@ class GitHub:
         for every kind of token.
         """
         asked = self._api.send("POST", self._graphql, {"query": "{ viewer { login } }"})
-        return _as(_Identity, asked).data.viewer.login
+        return read_as(_Identity, asked).data.viewer.login
 
     def comments(self, number: int) -> list[Comment]:
         """All comments of a pull request or issue, the oldest first."""
@@ -117,18 +114,6 @@ def _same(one: str, other: str) -> bool:
 
 
 def _comment(row: JsonValue) -> Comment:
-    read = _as(_Comment, row)
+    read = read_as(_Comment, row)
     author = "" if read.user is None else read.user.login
     return Comment(id=read.id, author=author, body=read.body or "", url=read.html_url)
-
-
-def _as(kind: type[Answer], content: JsonValue) -> Answer:
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Error(
-            f"GitHub's answer is not what its API promises: {where}: {first['msg']}",
-            "check GITHUB_API_URL and GITHUB_GRAPHQL_URL, and that no proxy answers in GitHub's place",
-        ) from None

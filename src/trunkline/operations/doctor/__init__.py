@@ -1,0 +1,30 @@
+"""What is missing for each part of the work, with the command or page that mends it."""
+
+import time
+from collections.abc import Callable
+
+from trunkline.operations.doctor import dvc, git, github, machine
+from trunkline.operations.doctor.diagnosis import page
+from trunkline.params import Params
+from trunkline.verdict import Verdict, worst
+
+
+def run(params: Params, wait: Callable[[float], None] = time.sleep) -> tuple[str, Verdict]:
+    """Look at this machine, this clone, its DVC remote and its repository on GitHub; change nothing.
+
+    Args:
+        wait: called with the seconds to wait before GitHub is asked again.
+
+    Returns:
+        A block a part, and the worst verdict: fail when something is missing, inconclusive when something could
+        not be asked.
+    """
+    on_github = github.check(params.report.comment_with, wait)
+    parts = {
+        "run the pipeline here": machine.check(),
+        "hand results over through Git": git.check(),
+        "hand data and weights over through DVC": dvc.check(),
+        "judge pull requests on GitHub": on_github.pull_requests,
+        "release from GitHub": on_github.releases,
+    }
+    return page(parts), worst(diagnosis.verdict for part in parts.values() for diagnosis in part)

@@ -1,0 +1,186 @@
+"""Whether GitHub is set up: what the workflows need for a pull request, and for a release."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from trunkline.clients import cml
+from trunkline.clients.git import clone
+from trunkline.clients.github import Refused
+from trunkline.clients.github.http import Api
+from trunkline.clients.github.place import Place, place, token
+from trunkline.clients.github.settings import Environment, Repository, Ruleset, Settings
+from trunkline.errors import Error
+from trunkline.operations.doctor.diagnosis import Diagnosis, failed, passed, unknown
+from trunkline.operations.doctor.refs import matches
+
+MAIN = "main"  # the branch that the workflows name
+REQUIRED = ("checks", "trunkline/gate")
+LABELS = ("self-hosted", "gpu-pr")
+# Which ref must be able to use each environment that the workflows name, and whether only it should.
+ENVIRONMENTS = {"gpu-pr": ("refs/pull/*/merge", False), "registry": (MAIN, True), "production": (MAIN, True)}
+# One tag of each kind that the registry writes.
+TAGS = ("refs/tags/model@v1.0.0", "refs/tags/model#production#1")
+KEPT = {"update", "deletion"}
+
+
+class Parts(NamedTuple):
+    """What was found, by what it is needed for."""
+
+    pull_requests: list[Diagnosis]
+    releases: list[Diagnosis]
+
+
+class _Question(NamedTuple):
+    name: str
+    ask: Callable[[Settings, Repository, Place], Diagnosis]
+    needs: str
+
+
+def check(comment_with: str, wait: Callable[[float], None]) -> Parts:
+    """Ask for all of it, or say why nothing was asked.
+
+    Args:
+        comment_with: ``report.comment_with`` of params.yaml.
+        wait: called with the seconds to wait before GitHub is asked again.
+    """
+    comment = _comment(comment_with)
+    found = token()
+    if found is None:
+        missing = unknown("token", "none in GITHUB_TOKEN or GH_TOKEN", "GITHUB_TOKEN=$(gh auth token) trunkline doctor")
+        return _unasked([missing, comment], "not asked: set GITHUB_TOKEN")
+    try:
+        where = place(clone.address("origin"))
+        settings = Settings(Api(found, wait), f"{where.api}/repos/{where.repository}")
+        repository = settings.repository()
+    except Error as error:
+        return _unasked([failed("repository", error.problem, error.hint), comment], "not asked: no such repository")
+    parts = [
+        [_asked(one, settings, repository, where) for one in questions] for questions in (_PULL_REQUESTS, _RELEASES)
+    ]
+    return Parts([passed("repository", where.page), comment, *parts[0]], parts[1])
+
+
+def _unasked(known: list[Diagnosis], why: str) -> Parts:
+    parts = [[unknown(question.name, why, "") for question in questions] for questions in (_PULL_REQUESTS, _RELEASES)]
+    return Parts([*known, *parts[0]], parts[1])
+
+
+def _asked(question: _Question, settings: Settings, repository: Repository, where: Place) -> Diagnosis:
+    try:
+        return question.ask(settings, repository, where)
+    except Refused as refused:
+        return unknown(
+            question.name, refused.problem, f"use a token with {question.needs}, or look at {where.page}/settings"
+        )
+    except Error as error:
+        return unknown(question.name, error.problem, error.hint)
+
+
+def _comment(wanted: str) -> Diagnosis:
+    if cml.found():
+        return passed("comment", f"CML is on PATH (report.comment_with: {wanted})")
+    if wanted == "cml":
+        return failed(
+            "comment", "report.comment_with is cml, and there is no `cml` on PATH", "write `comment_with: auto`"
+        )
+    return passed("comment", "without CML, through GitHub's REST API")
+
+
+def _visibility(settings: Settings, repository: Repository, where: Place) -> Diagnosis:
+    if repository.private:
+        return passed("visibility", "private: nobody else can propose code for your GPU")
+    page = f"{where.page}/settings/actions: require approval for all outside contributors"
+    return unknown("visibility", "public: GitHub advises against self-hosted runners here", page)
+
+
+def _main_rules(settings: Settings, repository: Repository, where: Place) -> Diagnosis:
+    rules = settings.branch_rules(MAIN)
+    statuses = [rule.parameters for rule in rules if rule.type == "required_status_checks"]
+    required = {row.get("context") for found in statuses for row in found.get("required_status_checks", [])}
+    missing = sorted(set(REQUIRED) - required - settings.protected_contexts(MAIN))
+    fix = f"gh api --method POST repos/{where.repository}/rulesets --input .github/rulesets/main.json"
+    if missing:
+        return failed("branch rules", f"{MAIN} can be merged into without {' and '.join(missing)}", fix)
+    if not statuses:
+        page = f"{where.page}/settings/branches: require branches to be up to date before merging"
+        return unknown("branch rules", "a classic protection does not tell whether a branch must be up to date", page)
+    if not any(found.get("strict_required_status_checks_policy") for found in statuses):
+        return failed("branch rules", f"a branch behind {MAIN} can be merged: what was judged is not what results", fix)
+    return passed("branch rules", f"{MAIN} requires {' and '.join(REQUIRED)} of an up-to-date branch")
+
+
+def _runner(settings: Settings, repository: Repository, where: Place) -> Diagnosis:
+    runners = [runner for runner in settings.runners() if runner.has(*LABELS)]
+    online = [runner.name for runner in runners if runner.status == "online"]
+    labels = " and ".join(LABELS)
+    if online:
+        return passed("runner", f"online with {labels}: {', '.join(online)}")
+    if runners:
+        return failed("runner", f"{runners[0].name} is offline", "start it: .github/RUNNERS.md")
+    found = f"none with {labels} now, as is right where runners start with a job or belong to the organization"
+    return unknown("runner", found, "otherwise: .github/RUNNERS.md")
+
+
+def _environment(name: str) -> Callable[[Settings, Repository, Place], Diagnosis]:
+    ref, only = ENVIRONMENTS[name]
+
+    def ask(settings: Settings, repository: Repository, where: Place) -> Diagnosis:
+        found = settings.environments().get(name)
+        if found is None:
+            return failed(name, "there is no such environment", _create(where, name, only))
+        allowed = _allowed(settings, found)
+        if only and allowed is None:
+            return failed(name, "every branch may use it, and its secrets", _create(where, name, only))
+        if allowed is not None and not matches(ref.replace("*", "1"), allowed):
+            return failed(name, f"{ref} may not use it", f"{where.page}/settings/environments: allow {ref}")
+        return passed(name, "every branch may use it" if allowed is None else f"for {', '.join(allowed)}")
+
+    return ask
+
+
+def _allowed(settings: Settings, environment: Environment) -> list[str] | None:
+    """The patterns of the refs that may use an environment; None: all."""
+    policy = environment.deployment_branch_policy
+    if policy is None:
+        return None
+    return settings.deploying_refs(environment.name) if policy.custom_branch_policies else [MAIN]
+
+
+def _create(where: Place, name: str, only: bool) -> str:
+    address = f"repos/{where.repository}/environments/{name}"
+    if not only:
+        return f"gh api --method PUT {address}"
+    kinds = ("protected_branches]=false", "custom_branch_policies]=true")
+    policy = " ".join(f"-F 'deployment_branch_policy[{kind}'" for kind in kinds)
+    return f"gh api --method PUT {address} {policy} && gh api {address}/deployment-branch-policies -f name={MAIN}"
+
+
+def _tag_rules(settings: Settings, repository: Repository, where: Place) -> Diagnosis:
+    active = [ruleset for ruleset in settings.tag_rulesets() if ruleset.enforcement == "active"]
+    fix = f"gh api --method POST repos/{where.repository}/rulesets --input .github/rulesets/tags.json"
+    for tag in TAGS:
+        missing = sorted(KEPT - {rule.type for ruleset in active if _is_for(tag, ruleset) for rule in ruleset.rules})
+        if missing:
+            shown = tag.removeprefix("refs/tags/")
+            return failed("tag rules", f"a tag such as {shown} has no rule against its {' and '.join(missing)}", fix)
+    return passed("tag rules", "registry tags can be neither moved nor deleted")
+
+
+def _is_for(tag: str, ruleset: Ruleset) -> bool:
+    if ruleset.conditions is None:
+        return True
+    names = ruleset.conditions.ref_name
+    return matches(tag, names.include) and not matches(tag, names.exclude)
+
+
+_PULL_REQUESTS = (
+    _Question("visibility", _visibility, "the permission metadata: read"),
+    _Question("branch rules", _main_rules, "the permissions metadata: read and contents: read"),
+    _Question("gpu-pr", _environment("gpu-pr"), "the permission actions: read"),
+    _Question("runner", _runner, "the permission administration: read"),
+)
+_RELEASES = (
+    _Question("tag rules", _tag_rules, "the permission metadata: read"),
+    _Question("registry", _environment("registry"), "the permission actions: read"),
+    _Question("production", _environment("production"), "the permission actions: read"),
+)

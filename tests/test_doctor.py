@@ -1,0 +1,405 @@
+"""`trunkline doctor`: each check fails on what it is for, passes when that is mended, and says how."""
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+import github_double
+import starter
+from github_double import REPOSITORY
+from trunkline import cli
+from trunkline.clients import cml, machine
+from trunkline.errors import Error
+from trunkline.operations import doctor
+from trunkline.operations.doctor import dvc, git, github
+from trunkline.operations.doctor import machine as machine_check
+from trunkline.operations.doctor.refs import matches
+from trunkline.verdict import Verdict
+
+ROOT = Path(__file__).parent.parent
+PASS, INCONCLUSIVE, FAIL = Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL
+
+
+def verdicts(found) -> dict[str, Verdict]:
+    return {diagnosis.name: diagnosis.verdict for diagnosis in found}
+
+
+def named(found, name: str):
+    return next(diagnosis for diagnosis in found if diagnosis.name == name)
+
+
+@pytest.fixture
+def clone(in_tmp, monkeypatch) -> Path:
+    """A clone of a bare origin with one commit, where Git knows nobody but Ada."""
+    home = in_tmp / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.com\n")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
+    for name in ("GITHUB_ACTIONS", "GITHUB_TOKEN", "GH_TOKEN", "GITHUB_API_URL", "GITHUB_REPOSITORY"):
+        monkeypatch.delenv(name, raising=False)
+    folder = in_tmp / "clone"
+    starter.git(in_tmp, "init", "--quiet", "--bare", "origin.git")
+    starter.git(in_tmp, "init", "--quiet", "clone")
+    starter.git(folder, "commit", "--quiet", "--allow-empty", "--message", "Begin")
+    starter.git(folder, "remote", "add", "origin", "../origin.git")
+    starter.git(folder, "push", "--quiet", "origin", "main")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+# This machine.
+
+
+def test_a_python_that_the_package_is_not_for_fails(in_tmp, monkeypatch):
+    assert verdicts(machine_check.check())["python"] is PASS
+    monkeypatch.setattr(sys, "version_info", (3, 13, 0))
+    assert named(machine_check.check(), "python").found == "3.13 is neither 3.11 nor 3.12"
+
+
+def test_the_disk_must_hold_what_a_run_leaves(in_tmp, monkeypatch):
+    assert named(machine_check.check(), "disk").verdict is INCONCLUSIVE, "the base model's size is not known"
+    (in_tmp / "models/base").mkdir(parents=True)
+    (in_tmp / "models/base/model.safetensors").write_bytes(bytes(1000))
+    assert named(machine_check.check(), "disk").verdict is PASS
+    monkeypatch.setattr(machine, "free_bytes", lambda folder: 4999)
+    assert named(machine_check.check(), "disk").verdict is FAIL, "5,000 bytes are still needed"
+    monkeypatch.setattr(machine, "free_bytes", lambda folder: 5000)
+    assert named(machine_check.check(), "disk").verdict is PASS
+
+
+def test_no_gpu_is_no_mistake_and_a_broken_driver_is_one(in_tmp, monkeypatch):
+    monkeypatch.setattr(machine, "gpus", lambda: [])
+    assert named(machine_check.check(), "gpu") == ("gpu", PASS, "none seen: the CPU trains", "")
+    monkeypatch.setattr(machine, "gpus", lambda: ["NVIDIA L4, 23034 MiB"])
+    assert named(machine_check.check(), "gpu").found == "NVIDIA L4, 23034 MiB"
+
+    def broken():
+        raise Error("nvidia-smi failed", "install the driver")
+
+    monkeypatch.setattr(machine, "gpus", broken)
+    assert named(machine_check.check(), "gpu") == ("gpu", FAIL, "nvidia-smi failed", "install the driver")
+
+
+# Git.
+
+
+def test_a_clone_with_identity_origin_history_and_tags_passes(clone):
+    assert set(verdicts(git.check()).items()) == {(name, PASS) for name in ("identity", "origin", "history", "tags")}
+
+
+def test_no_repository_is_one_mistake(in_tmp, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(in_tmp.parent))
+    assert verdicts(git.check()) == {"repository": FAIL}
+
+
+@pytest.mark.parametrize("missing", ["user.name", "user.email"])
+def test_nobody_to_commit_as_fails_but_in_a_workflow(clone, monkeypatch, missing):
+    starter.git(clone, "config", "--global", "--unset", missing)
+    found = named(git.check(), "identity")
+    assert (found.verdict, found.fix) == (FAIL, f"git config --global {missing} '...'")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert verdicts(git.check())["identity"] is PASS
+
+
+def test_a_missing_origin_fails_and_a_dead_one_could_not_be_asked(clone):
+    starter.git(clone, "remote", "set-url", "origin", "https://ada:ghp_secret@127.0.0.1:9/acme/trunkline")
+    found = git.check()
+    assert named(found, "tags").verdict is INCONCLUSIVE
+    assert "ghp_secret" not in str(found)
+    starter.git(clone, "remote", "remove", "origin")
+    assert verdicts(git.check()) == {"identity": PASS, "origin": FAIL, "history": PASS}
+
+
+def test_a_shallow_clone_and_tags_that_were_not_fetched_fail_until_the_fix_is_run(clone):
+    starter.git(clone, "commit", "--quiet", "--allow-empty", "--message", "Go on")
+    starter.git(clone, "push", "--quiet", "origin", "main")
+    for name in ("model@v0.1.0", "model#production#1"):
+        starter.git(clone.parent / "origin.git", "tag", "--annotate", "--message", "x", name, "main")
+    starter.git(clone, "remote", "set-url", "origin", f"file://{clone.parent}/origin.git")
+    starter.git(clone, "fetch", "--quiet", "--depth=1", "--no-tags", "origin", "main")
+    found = git.check()
+    assert (named(found, "history").verdict, named(found, "tags").verdict) == (FAIL, FAIL)
+    assert named(found, "tags").found == "not as in origin: model#production#1 and 1 more"
+    for name in ("history", "tags"):
+        subprocess.run(shlex.split(named(found, name).fix), cwd=clone, capture_output=True, check=True)
+    assert {verdicts(git.check())[name] for name in ("history", "tags")} == {PASS}
+
+
+# The DVC remote.
+
+
+def configured(folder: Path, **remote: str) -> None:
+    (folder / ".dvc").mkdir(exist_ok=True)
+    lines = "".join(f"    {name} = {value}\n" for name, value in remote.items())
+    (folder / ".dvc/config").write_text(f"[core]\n    remote = storage\n['remote \"storage\"']\n{lines}")
+
+
+def test_without_dvc_or_a_default_remote_nothing_can_be_handed_over(in_tmp):
+    assert verdicts(dvc.check()) == {"configuration": FAIL}
+    (in_tmp / ".dvc").mkdir()
+    assert verdicts(dvc.check()) == {"remote": FAIL, "cache": PASS}
+    (in_tmp / ".dvc/config").write_text("[core]\n    remote = storage\n")
+    assert verdicts(dvc.check()) == {"remote": FAIL, "cache": PASS}
+    (in_tmp / ".dvc/config").write_text("no section")
+    assert verdicts(dvc.check()) == {"configuration": FAIL}
+
+
+def test_a_remote_that_lists_its_files_and_verifies_passes(in_tmp):
+    (in_tmp / "storage").mkdir()
+    configured(in_tmp, url=str(in_tmp / "storage"), verify="true")
+    assert set(verdicts(dvc.check()).values()) == {PASS}
+
+
+def test_a_remote_that_does_not_verify_fails_and_an_empty_place_could_not_be_asked(in_tmp):
+    configured(in_tmp, url=str(in_tmp / "nowhere"))
+    found = dvc.check()
+    assert verdicts(found) == {"remote": PASS, "verify": FAIL, "answer": INCONCLUSIVE, "cache": PASS}
+    assert named(found, "verify").fix.startswith("dvc remote modify storage verify true")
+
+
+def test_a_remote_that_refuses_fails_with_the_reason(in_tmp):
+    (in_tmp / "file").touch()
+    configured(in_tmp, url="s3://bucket/folder", credentialpath="nothing", no_such_option="1")
+    assert verdicts(dvc.check()) == {"configuration": FAIL}
+    configured(in_tmp, url="ssh://127.0.0.1:9/folder")
+    answer = named(dvc.check(), "answer")
+    assert answer.verdict is FAIL
+    assert answer.found.startswith("the remote storage refused: ")
+
+
+def test_a_remote_that_hangs_fails(in_tmp, monkeypatch):
+    configured(in_tmp, url=str(in_tmp))
+    monkeypatch.setattr("trunkline.clients.dvc.settings.SECONDS", 0.01)
+    assert named(dvc.check(), "answer").verdict is FAIL
+
+
+def test_a_cache_that_is_a_file_fails(in_tmp):
+    (in_tmp / "file").touch()
+    (in_tmp / ".dvc").mkdir()
+    (in_tmp / ".dvc/config").write_text("[cache]\n    dir = ../file\n")
+    assert named(dvc.check(), "cache").verdict is FAIL
+
+
+# GitHub.
+
+
+@pytest.fixture
+def job(double, in_tmp, monkeypatch):
+    """A GitHub on which nothing is set up, and a token that may see that."""
+    github_double.job(double, in_tmp, monkeypatch, token="ghp_admin")
+    monkeypatch.setattr(cml, "COMMAND", "cml-is-not-here")
+    return double
+
+
+def look(comment_with: str = "auto") -> list:
+    found = github.check(comment_with, wait=lambda seconds: None)
+    return [*found.pull_requests, *found.releases]
+
+
+def follow(double, fix: str) -> None:
+    """Do what `gh api` would do with these commands."""
+    for line in fix.split(" && "):
+        program, api, *words = shlex.split(line)
+        assert (program, api) == ("gh", "api"), line
+        method, content, options = "", {}, iter(words)
+        for word in options:
+            if word == "--method":
+                method = next(options)
+            elif word == "--input":
+                content = json.loads((ROOT / next(options)).read_text())
+            elif word in ("-f", "-F"):
+                key, value = next(options).split("=", 1)
+                *outer, inner = key.replace("]", "").split("[")
+                place = content
+                for name in outer:
+                    place = place.setdefault(name, {})
+                place[inner] = json.loads(value) if word == "-F" else value
+            else:
+                path = word
+        address, token = f"{double.url}/api/v3/{path}", {"Authorization": "Bearer ghp_admin"}
+        answer = requests.request(method or "POST", address, json=content, headers=token, timeout=10)
+        assert answer.ok, f"{line}: {answer.text}"
+
+
+def test_following_every_command_mends_everything(job):
+    before = look()
+    wrong = [diagnosis for diagnosis in before if diagnosis.verdict is FAIL]
+    assert [diagnosis.name for diagnosis in wrong] == ["branch rules", "gpu-pr", "tag rules", "registry", "production"]
+    for diagnosis in wrong:
+        follow(job, diagnosis.fix)
+    online = {"name": "gpu-1", "status": "online", "labels": [{"name": "self-hosted"}, {"name": "GPU-PR"}]}
+    job.runners.append(online)
+    assert set(verdicts(look()).values()) == {PASS}
+
+
+def test_nothing_is_written(job):
+    look()
+    assert {request.method for request in job.requests} == {"GET"}
+
+
+@pytest.mark.parametrize("missing", github.REQUIRED)
+def test_main_must_require_both_statuses(job, missing):
+    ruleset = json.loads((ROOT / ".github/rulesets/main.json").read_text()) | {"id": 1}
+    statuses = ruleset["rules"][-1]["parameters"]
+    both = list(statuses["required_status_checks"])
+    statuses["required_status_checks"] = [row for row in both if row["context"] != missing]
+    job.rulesets.append(ruleset)
+    assert named(look(), "branch rules").found == f"main can be merged into without {missing}"
+    job.protection = {"enabled": True, "required_status_checks": {"contexts": [missing]}}
+    assert named(look(), "branch rules").verdict is PASS, "a classic protection requires the other"
+    statuses["strict_required_status_checks_policy"] = False
+    assert "behind main" in named(look(), "branch rules").found
+    statuses["strict_required_status_checks_policy"] = True
+    ruleset["enforcement"] = "evaluate"
+    assert named(look(), "branch rules").verdict is FAIL
+    job.protection["required_status_checks"]["contexts"] = list(github.REQUIRED)
+    assert named(look(), "branch rules").verdict is INCONCLUSIVE, "strictness is told to administrators only"
+
+
+def test_a_tag_of_either_kind_must_be_kept(job):
+    ruleset = json.loads((ROOT / ".github/rulesets/tags.json").read_text()) | {"id": 1}
+    job.rulesets.append(ruleset)
+    assert named(look(), "tag rules").verdict is PASS
+    names, rules = ruleset["conditions"]["ref_name"], ruleset["rules"]
+    for broken in (
+        {"enforcement": "disabled"},
+        {"rules": rules[:1]},
+        {"conditions": {"ref_name": {**names, "include": names["include"][:1]}}},
+        {"conditions": {"ref_name": {**names, "exclude": ["refs/tags/model@*"]}}},
+    ):
+        job.rulesets[:] = [ruleset | broken]
+        assert named(look(), "tag rules").verdict is FAIL, broken
+
+
+def test_an_environment_with_secrets_is_for_main_alone_and_the_gpus_for_pull_requests(job):
+    custom = {"protected_branches": False, "custom_branch_policies": True}
+    job.environments = {name: {"name": name, "deployment_branch_policy": None} for name in github.ENVIRONMENTS}
+    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [PASS, FAIL, FAIL]
+    for environment in job.environments.values():
+        environment["deployment_branch_policy"] = custom
+    job.deploying_refs = {"gpu-pr": ["main"], "registry": ["main"], "production": ["releases/*"]}
+    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [FAIL, PASS, FAIL]
+    job.deploying_refs |= {"gpu-pr": ["refs/pull/*/merge"], "production": ["ma*"]}
+    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [PASS, PASS, PASS]
+    for environment in job.environments.values():
+        environment["deployment_branch_policy"] = {"protected_branches": True, "custom_branch_policies": False}
+    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [FAIL, PASS, PASS]
+
+
+def test_a_runner_is_found_on_the_last_page_by_both_labels(job):
+    job.runners = [{"name": str(n), "status": "online", "labels": [{"name": "self-hosted"}]} for n in range(100)]
+    assert named(look(), "runner").verdict is INCONCLUSIVE, "an ephemeral runner is there only while it works"
+    job.runners.append({"name": "gpu-1", "status": "offline", "labels": [{"name": "self-hosted"}, {"name": "gpu-pr"}]})
+    assert named(look(), "runner").found == "gpu-1 is offline"
+    job.runners[-1]["status"] = "online"
+    assert named(look(), "runner").verdict is PASS
+
+
+def test_a_public_repository_is_for_a_human_to_judge(job):
+    job.private = False
+    assert named(look(), "visibility").verdict is INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("wanted", "verdict"), [("auto", PASS), ("github", PASS), ("cml", FAIL)])
+def test_cml_must_be_there_only_where_it_was_asked_for(job, stand_in, monkeypatch, wanted, verdict):
+    assert named(look(wanted), "comment").verdict is verdict
+    monkeypatch.setattr(cml, "COMMAND", "cml")
+    assert named(look(wanted), "comment").verdict is PASS
+
+
+def test_a_workflows_token_sees_all_but_the_runners(job, monkeypatch):
+    monkeypatch.setenv("GITHUB_TOKEN", "ghs_write")
+    found = look()
+    assert named(found, "runner").verdict is INCONCLUSIVE
+    assert "administration: read" in named(found, "runner").fix
+    assert named(found, "tag rules").verdict is FAIL
+
+
+def test_without_a_token_nothing_is_asked_and_that_is_said(job, monkeypatch):
+    monkeypatch.delenv("GITHUB_TOKEN")
+    found = look()
+    assert {diagnosis.verdict for diagnosis in found if diagnosis.name != "comment"} == {INCONCLUSIVE}
+    assert named(found, "tag rules").found == "not asked: set GITHUB_TOKEN"
+    assert job.requests == []
+
+
+@pytest.mark.parametrize("wrong", ["token", "repository", "server"])
+def test_a_repository_that_does_not_answer_is_one_failure_and_the_rest_is_not_asked(job, monkeypatch, wrong):
+    change = {
+        "token": ("GITHUB_TOKEN", "ghp_wrong"),
+        "repository": ("GITHUB_REPOSITORY", "acme/other"),
+        "server": ("GITHUB_API_URL", "http://127.0.0.1:9"),
+    }
+    monkeypatch.setenv(*change[wrong])
+    found = look()
+    assert verdicts(found)["repository"] is FAIL
+    assert {diagnosis.verdict for diagnosis in found[2:]} == {INCONCLUSIVE}
+    assert "ghp_wrong" not in str(found)
+
+
+def test_an_answer_of_another_shape_is_no_pass(job):
+    job.faults = []
+    job.fail(200, path="/environments", times=3, text="{}")
+    found = verdicts(look())
+    assert {found[name] for name in github.ENVIRONMENTS} == {INCONCLUSIVE}
+
+
+@pytest.mark.parametrize(
+    ("address", "api"),
+    [
+        ("https://github.com/acme/trunkline.git", "https://api.github.com"),
+        ("https://ada:ghp_secret@github.com/acme/trunkline", "https://api.github.com"),
+        ("git@github.com:acme/trunkline.git", "https://api.github.com"),
+        ("ssh://git@git.example.com:2222/acme/trunkline", "https://git.example.com/api/v3"),
+        ("https://acme.ghe.com/acme/trunkline", "https://api.acme.ghe.com"),
+    ],
+)
+def test_outside_of_actions_the_origin_tells_the_repository(monkeypatch, address, api):
+    monkeypatch.delenv("GITHUB_API_URL", raising=False)
+    found = github.place(address)
+    assert (found.api, found.repository) == (api, REPOSITORY)
+
+
+@pytest.mark.parametrize("address", [None, "/srv/git/trunkline.git", "../origin.git", "https://github.com/acme"])
+def test_an_origin_that_is_not_on_github_is_said(job, monkeypatch, address):
+    for name in ("GITHUB_API_URL", "GITHUB_REPOSITORY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("trunkline.clients.git.clone.address", lambda remote: address)
+    assert "names no repository on GitHub" in named(look(), "repository").found
+
+
+@pytest.mark.parametrize(
+    ("ref", "pattern", "expected"),
+    [
+        ("refs/tags/model@v1.0.0", "refs/tags/*@v*", True),
+        ("refs/tags/team/model@v1.0.0", "refs/tags/*@v*", False),
+        ("refs/tags/team/model@v1.0.0", "refs/tags/**/*@v*", True),
+        ("refs/tags/model@v1.0.0", "refs/tags/**/*@v*", True),
+        ("refs/tags/model@v1.0.0", "refs/tags/model@v1?0?0", True),
+        ("refs/tags/model@v1.0.0", "refs/tags/model@v1.0", False),
+        ("refs/tags/model#production#1", "refs/tags/*@v*", False),
+        ("main", "~ALL", True),
+    ],
+)
+def test_patterns_are_githubs(ref, pattern, expected):
+    assert matches(ref, [pattern]) is expected
+
+
+# The whole.
+
+
+def test_the_page_shows_each_part_and_the_exit_code_is_the_worst(clone, double, monkeypatch, capsys):
+    starter.settings(clone)
+    monkeypatch.setattr(doctor.github, "check", lambda comment_with, wait: github.Parts([], []))
+    starter.git(clone, "remote", "remove", "origin")
+    assert cli.main(["doctor"]) == 3
+    page = capsys.readouterr().out
+    assert "hand results over through Git: does not work yet\n" in page
+    assert "-> git remote add origin https://github.com/OWNER/NAME\n" in page
+    assert "  fail          configuration  DVC is not set up here\n" in page
