@@ -8,9 +8,9 @@ PLAN = ["plan: trunkline plan"]
 TRAIN = [
     "train: trunkline reap",
     "train: dvc repro --pull --allow-missing",
-    "train: trunkline drill",
     "train: trunkline report",
     "train: trunkline push",
+    "train: trunkline drill",
     "train: trunkline reap",
 ]
 BOT = "b07" + "0" * 37
@@ -81,7 +81,7 @@ def test_nothing_changed_needs_no_gpu_and_is_still_judged(repository):
     assert (run.code, run.jobs) == (0, {"plan": "succeeded", "report": "succeeded"})
 
 
-@pytest.mark.parametrize("step", ["dvc repro", "trunkline push"])
+@pytest.mark.parametrize("step", ["dvc repro", "trunkline drill"])
 def test_a_training_that_fails_is_commented_and_leaves_nothing_running(repository, step):
     run = repository.run("model-pr", "pull_request", repository.pull_request(), CHANGED | {step: {"exit": 255}})
     done = [line for line in TRAIN if step not in line][: next(i for i, line in enumerate(TRAIN) if step in line)]
@@ -98,23 +98,13 @@ def test_a_training_that_fails_is_commented_and_leaves_nothing_running(repositor
     assert (run.code, run.jobs["train"]) == (1, "failed")
 
 
-def test_a_gate_that_fails_fails_the_job_after_the_comment(repository):
-    orders = CHANGED | {"trunkline gate": {"exit": 3}}
+@pytest.mark.parametrize(("code", "end"), [(3, "failed"), (4, "succeeded"), (1, "failed")])
+def test_a_failed_gate_is_red_and_an_inconclusive_one_not_as_its_pending_status_blocks_the_merge(repository, code, end):
+    orders = UNCHANGED | {"trunkline gate": {"exit": code}}
     run = repository.run("model-pr", "pull_request", repository.pull_request(), orders)
-    assert run.lines()[-4:] == report(repository) + judged(repository)
-    assert (run.code, run.jobs["report"]) == (1, "failed")
-
-
-def test_an_inconclusive_gate_leaves_the_job_green_as_the_pending_status_blocks_the_merge(repository):
-    orders = CHANGED | {"trunkline gate": {"exit": 4}}
-    run = repository.run("model-pr", "pull_request", repository.pull_request(), orders)
-    assert (run.code, run.jobs["report"]) == (0, "succeeded")
-
-
-def test_a_gate_that_could_not_judge_is_no_inconclusive_one(repository):
-    orders = UNCHANGED | {"trunkline gate": {"exit": 1}}
-    run = repository.run("model-pr", "pull_request", repository.pull_request(), orders)
-    assert (run.code, run.jobs["report"]) == (1, "failed")
+    head = repository.heads["topic"]
+    assert run.lines() == [*PLAN, f"report: trunkline comment --commit {head}", *judged(repository, head)]
+    assert (run.code, run.jobs["report"]) == (int(end == "failed"), end)
 
 
 def test_a_refused_hand_over_is_commented_and_starts_no_checks(repository):
@@ -123,6 +113,21 @@ def test_a_refused_hand_over_is_commented_and_starts_no_checks(repository):
     adopt, *_ = report(repository)
     assert run.lines()[-2:] == [adopt, f"report: trunkline comment --commit {repository.heads['topic']}"]
     assert (run.code, run.jobs["report"]) == (1, "failed")
+
+
+def test_a_run_that_was_overtaken_says_nothing_as_the_next_one_does(repository):
+    orders = CHANGED | {"trunkline adopt": {"outputs": {"outcome": "superseded", "commit": ""}}}
+    orders |= {"trunkline drill": {"exit": 4}}  # a holdout too small to tell, which stops nothing
+    run = repository.run("model-pr", "pull_request", repository.pull_request(), orders)
+    assert (run.lines()[-1:], run.code) == (report(repository)[:1], 0)
+
+
+def test_a_hand_over_that_the_branch_already_holds_starts_no_checks(repository):
+    head = repository.heads["topic"]
+    orders = CHANGED | {"trunkline adopt": {"outputs": {"outcome": "unchanged", "commit": head}}}
+    run = repository.run("model-pr", "pull_request", repository.pull_request(), orders)
+    adopt, *_ = report(repository)
+    assert run.lines()[-3:] == [adopt, f"report: trunkline comment --commit {head}", *judged(repository, head)]
 
 
 def test_a_plan_that_fails_starts_no_gpu(repository):
