@@ -1,7 +1,9 @@
 """A release in words: the tag that Git holds, and the manifest that the tag's message carries."""
 
+from collections.abc import Mapping
 from typing import NamedTuple, Self, TypeVar
 
+import yaml
 from pydantic import Field, JsonValue, ValidationError
 
 from trunkline.errors import Error
@@ -21,12 +23,14 @@ class Tag(NamedTuple):
         commit: 40 hex digits.
         time: seconds since 1970 by the clock of whoever made it; never used for order.
         message: one line, an empty one, and a JSON document.
+        by: whoever made it calls himself so.
     """
 
     name: str
     commit: str
     time: int
     message: str
+    by: str = ""
 
 
 class Content(Record):
@@ -95,6 +99,20 @@ class Manifest(Record):
     by: str
     run: str | None
 
+    @classmethod
+    def of(cls, tag: Tag) -> Self:
+        """The manifest that a release's tag carries.
+
+        Raises:
+            Error: the tag's message holds none, as of a tag that another tool made, or one of another release.
+        """
+        manifest = from_message(cls, tag)
+        said = (f"{manifest.model}@{manifest.version}", manifest.commit)
+        if said != (tag.name, tag.commit):
+            problem = f"tag {tag.name} on {tag.commit[:12]} carries the manifest of {said[0]} on {said[1][:12]}"
+            raise Error(problem, f"somebody moved the tag: see `git show {tag.name}`, and release anew")
+        return manifest
+
 
 class Decision(Record):
     """Why an environment serves what it serves: the JSON of an assignment's tag.
@@ -129,6 +147,45 @@ class Decision(Record):
             Error: the tag's message holds none, as of a tag that another tool made.
         """
         return from_message(cls, tag)
+
+
+class Serving(Record):
+    """What an environment shall serve: ``<model>.yaml`` on its branch, for whatever makes it so.
+
+    Attributes:
+        weights: SHA-256 by file name, to verify before traffic.
+        since: when it was decided, UTC, ISO 8601.
+        tag: the assignment's.
+    """
+
+    model: str
+    environment: str
+    version: str
+    commit: str
+    weights: dict[str, str]
+    action: str
+    reason: str
+    by: str
+    since: str
+    tag: str
+
+    def yaml(self) -> str:
+        """The document, its keys always in this order, for clean diffs."""
+        return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True, width=120)
+
+
+class Change(NamedTuple):
+    """An assignment that is made as a whole or not at all: its tag, and the environment's branch saying the same.
+
+    Attributes:
+        tag: its time is not set. One that is there already stays; only the branch may still lack the files.
+        branch: of the environment.
+        files: by path from the repository's top: the new bytes.
+    """
+
+    tag: Tag
+    branch: str
+    files: Mapping[str, bytes]
 
 
 def message(line: str, record: Record) -> str:

@@ -1,12 +1,17 @@
 """Commits and pushes that leave the working tree and the index alone."""
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from trunkline.clients.git.command import attempt, git, identity
+from trunkline.clients.git.command import attempt, git, identity, said
 from trunkline.errors import Error
+
+_NOTHING = "0" * 40
+# What a server says when another push overtook this one after the refs were compared.
+_LOST_THERE = re.compile(r"reference already exists|but expected [0-9a-f]{40}|\.lock': File exists")
 
 
 class Rejected(Error):
@@ -51,13 +56,32 @@ def remote_head(remote: str, branch: str) -> str | None:
     return listed.split()[0] if listed.strip() else None
 
 
+def local_head(branch: str) -> str | None:
+    """The commit that this clone's branch is at; None when there is no such branch."""
+    done = attempt("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
+    return done.stdout.decode().strip() or None
+
+
+def update(refs: Mapping[str, str], expected: Mapping[str, str | None]) -> None:
+    """Set refs of this clone, all of them or none; the arguments are those of `push`.
+
+    Raises:
+        Rejected: a ref was not where it was expected.
+    """
+    lines = [f"update {ref} {new} {expected.get(ref) or _NOTHING}\n" for ref, new in refs.items()]
+    done = attempt("update-ref", "--stdin", stdin="".join(lines).encode())
+    if done.returncode != 0:
+        words = (said(done).strip() or "it said nothing").splitlines()[0]
+        raise Rejected(f"this clone has moved on: {words}", "run this again")
+
+
 def fetch(remote: str, branch: str) -> None:
     """Fetch a branch's commits without moving anything here.
 
     Raises:
         Error: the remote cannot be reached, or has no such branch.
     """
-    git("fetch", "--quiet", "--no-tags", remote, f"refs/heads/{branch}")
+    git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", remote, f"refs/heads/{branch}")
 
 
 def push(remote: str, refs: Mapping[str, str], expected: Mapping[str, str | None]) -> None:
@@ -78,12 +102,14 @@ def push(remote: str, refs: Mapping[str, str], expected: Mapping[str, str | None
     done = attempt("push", "--porcelain", "--atomic", *leases, remote, *specs)
     if done.returncode == 0:
         return
-    said = (done.stdout + done.stderr).decode(errors="replace")
-    refused = next((line for line in said.splitlines() if line.startswith("!") and "[rejected]" in line), None)
-    if refused is not None:
-        raise Rejected(f"{remote} has moved on: {' '.join(refused[1:].split())}", "fetch and run this again")
-    lines = [line for line in said.splitlines() if line.startswith(("!", "remote:", "fatal:", "error:"))]
-    problem = " ".join((lines or ["it said nothing"])[0].split())
+    words = done.stdout.decode(errors="replace") + said(done)
+    refused = [" ".join(line[1:].split()) for line in words.splitlines() if line.startswith("!")]
+    raced = next((line for line in refused if "[rejected]" in line and "atomic push failed" not in line), None)
+    if raced is not None or _LOST_THERE.search(words):
+        raise Rejected(f"{remote} has moved on: {raced or refused[0]}", "fetch and run this again")
+    told = [" ".join(line.split()) for line in words.splitlines() if line.startswith(("remote: ", "fatal:"))]
+    told += [line for line in refused if "atomic push fail" not in line]
+    problem = "; ".join([line for line in told if line != "remote:"][:3]) or "it said nothing"
     raise Error(f"cannot push to {remote}: {problem}", "check the remote, the token's rights and the branch rules")
 
 

@@ -1,6 +1,7 @@
 """Runs ``git`` in the current folder: never asking, and under a name even where none is configured."""
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 
@@ -11,6 +12,9 @@ _HINT = "check the revision and the path; a shallow clone needs `git fetch --uns
 _NAME, _EMAIL = "trunkline", "trunkline@users.noreply.github.com"
 # Git has no exit code for a lost race, so the words decide, which must then be English.
 _ENGLISH = {"LC_ALL": "C", "LANGUAGE": "C"}
+# A server that sends nothing for so many seconds is dead; Git alone would wait for ever.
+_PATIENCE = {"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "60"}
+_SECRET = re.compile(r"://[^/\s@]+@")
 
 
 def git(*arguments: str, stdin: bytes | None = None, environment: Mapping[str, str] | None = None) -> bytes:
@@ -25,8 +29,9 @@ def git(*arguments: str, stdin: bytes | None = None, environment: Mapping[str, s
     """
     done = attempt(*arguments, stdin=stdin, environment=environment)
     if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip() or f"no such revision: {arguments[-1]}"
-        raise Error(f"git {arguments[0]}: {said.splitlines()[0]}", _HINT)
+        words = said(done).strip() or f"no such revision: {arguments[-1]}"
+        lines = [line for line in words.splitlines() if line.startswith(("fatal:", "error:"))] or words.splitlines()
+        raise Error(f"git {arguments[0]}: {lines[0]}", _HINT)
     return done.stdout
 
 
@@ -38,11 +43,24 @@ def attempt(
     Raises:
         Error: Git is not installed.
     """
-    settings = {**os.environ, "GIT_TERMINAL_PROMPT": "0", **_ENGLISH, **(environment or {})}
+    settings = {**_PATIENCE, **os.environ, "GIT_TERMINAL_PROMPT": "0", **_ENGLISH, **(environment or {})}
     try:
-        return subprocess.run(["git", *arguments], capture_output=True, check=False, env=settings, input=stdin or b"")
+        # In a session of its own Git has no terminal, so ssh cannot ask there for a passphrase or a host key.
+        return subprocess.run(
+            ["git", *arguments],
+            capture_output=True,
+            check=False,
+            env=settings,
+            input=stdin or b"",
+            start_new_session=True,
+        )
     except FileNotFoundError:
         raise Error("git is not installed", "install git and run this again") from None
+
+
+def said(done: "subprocess.CompletedProcess[bytes]") -> str:
+    """What a command complained about, without the password of a remote's address."""
+    return _SECRET.sub("://***@", done.stderr.decode(errors="replace"))
 
 
 def identity() -> dict[str, str]:

@@ -1,13 +1,27 @@
-"""Annotated tags: read all at once, make one, take a local one back."""
+"""Annotated tags: read all at once, make one, take a local one back, see what the remote has."""
 
+import logging
 import time
 
-from trunkline.clients.git.command import git, identity
+from trunkline.clients.git.command import attempt, git, identity
+from trunkline.errors import Error
 from trunkline.records.release import Tag
 
-_FIELDS = ("refname:strip=2", "objecttype", "*objecttype", "*objectname", "taggerdate:unix", "contents")
+ORIGIN = "origin"
+_FIELDS = (
+    "refname:strip=2",
+    "objecttype",
+    "*objecttype",
+    "*objectname",
+    "taggerdate:unix",
+    "taggername",
+    "contents:signature",
+    "contents",
+)
 # Ends a tag in the listing: no field can hold these bytes.
 _END = "\x00\x1e\n"
+
+logger = logging.getLogger("trunkline")
 
 
 def everything() -> list[Tag]:
@@ -20,10 +34,72 @@ def everything() -> list[Tag]:
     listed = git("for-each-ref", f"--format={form}", "refs/tags").decode(errors="replace")
     rows = (row.split("\x00", len(_FIELDS) - 1) for row in listed.split(_END) if row)
     return [
-        Tag(name, commit, int(made), message)
-        for name, kind, target, commit, made, message in rows
+        Tag(name, commit, int(made or 0), message.removesuffix(signature), by)
+        for name, kind, target, commit, made, by, signature, message in rows
         if (kind, target) == ("tag", "commit")
     ]
+
+
+def known() -> list[Tag]:
+    """The tags that count: those of the remote ``origin``, fetched first; without one, this clone's.
+
+    A tag that only this clone has was never published, or was taken back there: it does not count. When the
+    remote cannot be reached, a warning says that this clone's tags stand in.
+
+    Raises:
+        Error: this is no Git repository.
+    """
+    remote = origin()
+    if remote is None:
+        return everything()
+    try:
+        return published(remote)
+    except Error as error:
+        logger.warning("%s; what follows is the state that this clone knows", error.problem)
+        return everything()
+
+
+def origin() -> str | None:
+    """The remote that holds the registry; None where this clone has none."""
+    return ORIGIN if ORIGIN in git("remote").decode().split() else None
+
+
+def published(remote: str) -> list[Tag]:
+    """The annotated tags that a remote has now; those that are not here yet are fetched.
+
+    Raises:
+        Error: the remote cannot be reached.
+    """
+    there = _listed(git("ls-remote", "--tags", "--refs", remote))
+    here = _listed(git("for-each-ref", "--format=%(objectname)\t%(refname)", "refs/tags"))
+    if there.items() - here.items():
+        fetch(remote)
+    found = everything()
+    for tag in found:
+        if tag.name not in there and ("@" in tag.name or "#" in tag.name):
+            logger.warning("tag %s is not on %s and does not count: push it, or delete it here", tag.name, remote)
+    return [tag for tag in found if tag.name in there]
+
+
+def _listed(text: bytes) -> dict[str, str]:
+    rows = (line.split("\t") for line in text.decode(errors="replace").splitlines())
+    return {ref.removeprefix("refs/tags/"): target for target, ref in rows}
+
+
+def write(name: str, commit: str, message: str, after: int = 0) -> str:
+    """Write an annotated tag's object and return its 40-hex name; no ref names it yet, so nobody sees it.
+
+    Args:
+        after: as in `create`.
+
+    Raises:
+        Error: the commit is not here, or the disk refused it.
+    """
+    date = f"{max(int(time.time()), after + 1)} +0000"
+    tagger = git("var", "GIT_COMMITTER_IDENT", environment={**identity(), "GIT_COMMITTER_DATE": date}).decode().strip()
+    target = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}").decode().strip()
+    text = f"object {target}\ntype commit\ntag {name}\ntagger {tagger}\n\n{message}"
+    return git("mktag", stdin=text.encode()).decode().strip()
 
 
 def create(name: str, commit: str, message: str, after: int = 0) -> None:
@@ -34,20 +110,15 @@ def create(name: str, commit: str, message: str, after: int = 0) -> None:
             for tools that go by the date.
 
     Raises:
-        Error: the name is taken, or the commit is not here.
+        Error: the name is taken or is none for a tag, or the commit is not here.
     """
-    date = f"{max(int(time.time()), after + 1)} +0000"
-    variables = {**identity(), "GIT_COMMITTER_DATE": date}
-    git(
-        "tag",
-        "--annotate",
-        "--cleanup=verbatim",
-        "--file=-",
-        name,
-        commit,
-        stdin=message.encode(),
-        environment=variables,
-    )
+    made = write(name, commit, message, after)
+    done = attempt("update-ref", "--create-reflog", f"refs/tags/{name}", made, "0" * len(made))
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip()
+        taken = attempt("show-ref", "--verify", "--quiet", f"refs/tags/{name}").returncode == 0
+        problem = f"tag {name} already exists" if taken else f"cannot create tag {name}: {said}"
+        raise Error(problem, f"see `git show {name}`; another release may have taken the name")
 
 
 def delete(name: str) -> None:
@@ -66,3 +137,8 @@ def fetch(remote: str) -> None:
         Error: the remote cannot be reached.
     """
     git("fetch", "--quiet", "--force", "--no-write-fetch-head", remote, "+refs/tags/*:refs/tags/*")
+
+
+def last(tags: list[Tag]) -> int:
+    """Seconds since 1970 of the newest tag; 0 when there is none."""
+    return max((tag.time for tag in tags), default=0)

@@ -1,0 +1,59 @@
+"""The registry: Git tags are events, and what they say together is the state.
+
+The grammar is that of GTO 1.x, so GTO reads our tags: ``<model>@v1.2.3`` registers a version,
+``<model>@v1.2.3!`` withdraws it, ``<model>@deprecated`` retires the model, ``<model>#<environment>#<N>``
+assigns a version to an environment and ``<model>#<environment>!#<N>`` empties the environment. N is one counter
+for all environments of a model. The counter decides what came last, never a clock: two machines' clocks differ.
+"""
+
+from trunkline.registry.grammar import (
+    Assignment,
+    Deprecation,
+    Event,
+    Registration,
+    is_name,
+    name,
+    parse,
+)
+from trunkline.registry.history import Entry, history
+from trunkline.registry.rules import (
+    branch,
+    change,
+    check_promotion,
+    check_rollback,
+    decision_of,
+    path,
+    pinned_by,
+    standing,
+)
+from trunkline.registry.state import EMPTY, Assigned, Model, fold, of
+from trunkline.registry.versions import PARTS, Part, Version, is_version
+
+__all__ = [
+    "EMPTY",
+    "PARTS",
+    "Assigned",
+    "Assignment",
+    "Deprecation",
+    "Entry",
+    "Event",
+    "Model",
+    "Part",
+    "Registration",
+    "Version",
+    "branch",
+    "change",
+    "check_promotion",
+    "check_rollback",
+    "decision_of",
+    "fold",
+    "history",
+    "is_name",
+    "is_version",
+    "name",
+    "of",
+    "parse",
+    "path",
+    "pinned_by",
+    "standing",
+]
