@@ -34,18 +34,46 @@ OPERATIONS = {
     "comment": "post reports/report.md to the pull request, set its status trunkline/gate",
     "pin": "write the release to compare with into data/production.json",
     "doctor": "say what is missing here and on GitHub, and how to mend it",
+    "promote": "let an environment serve a release",
+    "rollback": "let an environment serve an earlier release again, and pin it",
+    "status": "what each environment serves, since when, and what waits",
+    "history": "what served when, who decided, and why",
+    "trace": "follow a release back to weights, training, data and code, and verify each hash",
+    "affected": "which data sets and releases contain a customer",
 }
+_BY = {"metavar": "NAME", "help": "who decides; default: whoever GitHub Actions or Git's configuration names"}
 # What an operation takes besides params.yaml: the arguments of `run`, as the parser names them.
 ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
     "pin": {
         "revision": {
-            "metavar": "REVISION",
-            "help": "a Git revision whose candidate is production now, or `base` for the untuned base model",
+            "metavar": "RELEASE",
+            "nargs": "?",
+            "help": "v1.2.0, a Git revision whose candidate is production, or `base` for the untuned base model; "
+            "default: what serves in production",
         },
     },
+    "promote": {
+        "version": {"metavar": "VERSION", "help": "such as v1.2.0"},
+        "--to": {"metavar": "ENVIRONMENT", "required": True, "help": "such as canary or production"},
+        "--reason": {"metavar": "TEXT", "help": "why, for the record"},
+        "--by": _BY,
+    },
+    "rollback": {
+        "--to": {"metavar": "VERSION", "required": True, "help": "a version that has served there, such as v1.1.0"},
+        "--reason": {"metavar": "TEXT", "required": True, "help": "why, for the record"},
+        "--environment": {"metavar": "NAME", "default": "production", "help": "default: production"},
+        "--by": _BY,
+    },
+    "history": {
+        "--environment": {"metavar": "NAME", "help": "only of this one"},
+        "--json": {"action": "store_true", "help": "as a JSON list"},
+    },
+    "trace": {"what": {"metavar": "WHAT", "help": "a release (v1.2.0), a tag of the registry, or a commit"}},
+    "affected": {"--customer": {"metavar": "ID", "required": True, "help": "as in the raw data"}},
 }
 # Operations whose verdict is the exit code; `run` of the others gives what it found, with or without one.
 DECIDING = ("gate", "doctor")
+DECIDING = ("gate", "trace", "affected")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,17 +14,18 @@ from trunkline.registry.grammar import (
     is_name,
     name,
     parse,
+    release,
 )
 from trunkline.registry.history import Entry, history
 from trunkline.registry.rules import (
+    PRODUCTION,
     branch,
-    change,
-    check_promotion,
-    check_rollback,
     decision_of,
     path,
     pinned_by,
-    standing,
+    promote,
+    rollback,
+    told,
 )
 from trunkline.registry.state import EMPTY, Assigned, Model, fold, of
 from trunkline.registry.versions import PARTS, Part, Version, is_version
@@ -32,6 +33,7 @@ from trunkline.registry.versions import PARTS, Part, Version, is_version
 __all__ = [
     "EMPTY",
     "PARTS",
+    "PRODUCTION",
     "Assigned",
     "Assignment",
     "Deprecation",
@@ -42,9 +44,6 @@ __all__ = [
     "Registration",
     "Version",
     "branch",
-    "change",
-    "check_promotion",
-    "check_rollback",
     "decision_of",
     "fold",
     "history",
@@ -55,5 +54,8 @@ __all__ = [
     "parse",
     "path",
     "pinned_by",
-    "standing",
+    "promote",
+    "release",
+    "rollback",
+    "told",
 ]

@@ -3,6 +3,7 @@
 import re
 from typing import NamedTuple
 
+from trunkline.errors import Error
 from trunkline.registry.versions import SEMVER, Version
 
 _NAME = r"[a-z0-9][a-z0-9_-]*"
@@ -68,3 +69,17 @@ def name(event: Event) -> str:
             return f"{model}@deprecated"
         case Assignment(model, environment, number, withdrawn):
             return f"{model}#{environment}{'!' if withdrawn else ''}#{number}"
+
+
+def release(text: str, model: str) -> Version:
+    """The version that a user means by ``v1.2.0`` or ``<model>@v1.2.0``.
+
+    Raises:
+        Error: it is neither, or another model's.
+    """
+    event = parse(text)
+    if not isinstance(event, Registration):
+        return Version(text)
+    if event.model != model:
+        raise Error(f"{text} is a release of {event.model}; this project is {model}", "give a version of this project")
+    return event.version

@@ -6,6 +6,8 @@ from trunkline.registry.grammar import Assignment, is_name, name, parse
 from trunkline.registry.state import Model
 from trunkline.registry.versions import Version
 
+PRODUCTION = "production"
+
 
 def pinned_by(state: Model, environment: str) -> Version | None:
     """The version away from which an environment was rolled back; None when nothing pins it.
@@ -17,18 +19,52 @@ def pinned_by(state: Model, environment: str) -> Version | None:
     return newest if serves is not None and serves.named is not None and serves.named != newest else None
 
 
-def check_promotion(state: Model, environment: str, version: Version) -> None:
-    """A promotion goes forward: to a version that stands and is newer than all that served there before.
+def promote(state: Model, decision: Decision) -> Change:
+    """What makes a promotion true. It goes forward: to a version that stands and is newer than all served before.
 
-    So after a rollback nothing but a newer release is promoted, and going back always takes a rollback.
+    So after a rollback nothing but a newer release is promoted, and going back always takes a rollback. Where the
+    version serves already, it is what made it so, so that promoting twice changes nothing.
 
     Raises:
-        Error: one of this does not hold.
+        Error: one of this does not hold, or the release's tag carries no manifest.
     """
-    _check_name(environment)
+    environment, version = _check_name(decision.environment), Version(decision.version)
     if state.deprecated:
-        raise Error("the model is deprecated: nothing more is promoted", "a rollback is still possible")
+        raise Error(f"{decision.model} is deprecated: nothing more is promoted", "a rollback is still possible")
     _check_stands(state, version)
+    if not _serves(state, environment, version):
+        _check_newer(state, environment, version)
+        return _change(state, decision, state.next_number)
+    # An assignment that another tool made has no reason, and no file on the branch: this one has both.
+    return _standing(state, environment) or _change(state, decision, state.next_number)
+
+
+def rollback(state: Model, decision: Decision) -> Change:
+    """What makes a rollback true: to another version that stands and that the environment has served.
+
+    Raises:
+        Error: one of this does not hold, there is no reason, or the release's tag carries no manifest.
+    """
+    environment, version = _check_name(decision.environment), Version(decision.version)
+    _check_stands(state, version)
+    if _serves(state, environment, version):
+        raise Error(f"{environment} already serves {version}", "see `trunkline history` for what it served before")
+    served = state.served(environment)
+    if version not in served:
+        known = dict.fromkeys(str(one) for one in served if one in state.versions)
+        raise Error(
+            f"{environment} never served {version}",
+            f"roll back to one that it has served: {', '.join(known) or 'there is none'}",
+        )
+    return _change(state, decision, state.next_number)
+
+
+def _serves(state: Model, environment: str, version: Version) -> bool:
+    serves = state.environments.get(environment)
+    return serves is not None and serves.named == version
+
+
+def _check_newer(state: Model, environment: str, version: Version) -> None:
     served = state.served(environment)
     newest = max(served, default=None)
     if newest is None or version > newest:
@@ -41,44 +77,11 @@ def check_promotion(state: Model, environment: str, version: Version) -> None:
     raise Error(f"{version} cannot be promoted to {environment}: {why}", allowed + back)
 
 
-def check_rollback(state: Model, environment: str, version: Version) -> None:
-    """A rollback goes to another version that stands and that the environment has served.
-
-    Raises:
-        Error: one of this does not hold.
-    """
-    _check_name(environment)
-    _check_stands(state, version)
-    serves = state.environments.get(environment)
-    if serves is not None and serves.named == version:
-        raise Error(f"{environment} already serves {version}", "see `trunkline history` for what it served before")
-    served = state.served(environment)
-    if version not in served:
-        known = dict.fromkeys(str(one) for one in served if one in state.versions)
-        raise Error(
-            f"{environment} never served {version}",
-            f"roll back to one that it has served: {', '.join(known) or 'there is none'}",
-        )
-
-
-def change(state: Model, decision: Decision) -> Change:
-    """What makes a decision true.
-
-    Raises:
-        Error: the release's tag carries no manifest: nobody could verify what is served.
-    """
-    return _change(state, decision, state.next_number)
-
-
-def standing(state: Model, environment: str) -> Change | None:
-    """What made true what an environment serves now, for a branch that lacks it; None where no decision says it.
-
-    Raises:
-        Error: the release's tag carries no manifest.
-    """
+def _standing(state: Model, environment: str) -> Change | None:
+    """What made true what an environment serves, for a branch that lacks it; None where no decision says it."""
     serves = state.environments[environment]
     decision = decision_of(serves.tag)
-    if decision is None or serves.version is None or decision.version != str(serves.version):
+    if decision is None or decision.version != str(serves.version):
         return None
     return _change(state, decision, serves.number)
 
@@ -97,6 +100,10 @@ def decision_of(tag: Tag) -> Decision | None:
 
 def _change(state: Model, decision: Decision, number: int) -> Change:
     release = state.versions[Version(decision.version)]
+    if number == state.next_number:
+        serves = state.environments.get(decision.environment)
+        previous = str(serves.named) if serves is not None and serves.named is not None else None
+        decision = decision.model_copy(update={"previous": previous})
     manifest = Manifest.of(release)
     tag = name(Assignment(decision.model, decision.environment, number))
     serving = Serving(
@@ -134,9 +141,10 @@ def _line(decision: Decision) -> str:
     return f"{decision.model} {decision.version} serves in {decision.environment}{after}: {decision.action}"
 
 
-def _check_name(environment: str) -> None:
+def _check_name(environment: str) -> str:
     if not is_name(environment):
         raise Error(f"{environment!r} cannot name an environment", "use a-z, 0-9, - and _, such as production")
+    return environment
 
 
 def _check_stands(state: Model, version: Version) -> None:
@@ -149,3 +157,22 @@ def _check_stands(state: Model, version: Version) -> None:
 def _known(state: Model) -> str:
     newest = [str(version) for version in list(state.versions)[-5:]]
     return f"the newest releases are {', '.join(newest)}" if newest else "merge a pull request and release it first"
+
+
+def told(decision: Decision, change: Change, remote: str | None) -> str:
+    """What was done, in words.
+
+    Args:
+        decision: what was wanted.
+        change: what was published.
+        remote: where; None where only this clone knows it.
+    """
+    made = Decision.of(change.tag)
+    serves = f"{made.environment} serves {made.model} {made.version}"
+    where = f"{change.tag.name} and {change.branch}"
+    if made.model_copy(update={"previous": None}) != decision:
+        return f"{serves} already, since {made.created} by {made.by} ({where})"
+    after = f" after {made.previous}" if made.previous else ""
+    place = f"on {remote}" if remote else "only in this clone, which has no remote `origin`"
+    pin = "\nnext: `trunkline pin` on the branches that are to be compared with it"
+    return f"{serves}{after} ({where}, {place}){pin if made.environment == PRODUCTION else ''}"

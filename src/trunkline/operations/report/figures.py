@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from trunkline.operations.report.words import cut, number
+from trunkline.operations.report.words import number
+from trunkline.terminal import cut
 
 _WIDTH = 480
 _LEFT, _RIGHT = 144, 24

@@ -4,7 +4,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from trunkline.operations.report.words import cut, plain
+from trunkline.terminal import cut, table
 from trunkline.verdict import Verdict
 
 _WIDTH = 118
@@ -40,17 +40,7 @@ def _finding(verdict: Verdict, step: str, text: str) -> str:
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    if len(rows) < 2:
-        return []
-    cells = [[plain(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    first, *rest = widths
-    return [
-        "  ".join(
-            [row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], rest, strict=True))]
-        ).rstrip()
-        for row in cells
-    ]
+    return table(rows, numbers=True) if len(rows) > 1 else []
 
 
 def _pairs(shown: dict[str, Any]) -> list[str]:

@@ -1,0 +1,131 @@
+"""An assignment is published whole or not at all, and a lost race is decided anew."""
+
+import os
+import signal
+
+import pytest
+
+import releases
+import starter
+from trunkline.clients.git import branches, publishing, tags
+from trunkline.errors import Error
+from trunkline.records.release import Change, Tag
+
+BRANCH = "env/production"
+
+
+@pytest.fixture
+def clones(nameless, monkeypatch):
+    made = releases.clones(nameless, 2)
+    monkeypatch.chdir(made[0])
+    return made
+
+
+def change(known: list[Tag], content: str = "v1") -> Change:
+    """The next assignment by number, as the registry would decide."""
+    number = 1 + max((int(tag.name.rpartition("#")[2]) for tag in known), default=0)
+    return Change(
+        Tag(f"m#production#{number}", "HEAD", 0, f"serve {content}\n\n{{}}\n"), BRANCH, {"m.yaml": content.encode()}
+    )
+
+
+def on_origin(folder, content: str = "m.yaml") -> str:
+    return starter.git(folder.parent / "origin.git", "show", f"{BRANCH}:{content}")
+
+
+def test_tag_and_branch_reach_the_remote_and_this_clone_together(clones):
+    publishing.publish(change)
+    assert on_origin(clones[0]) == "v1"
+    assert (
+        [tag.name for tag in tags.everything()] == [tag.name for tag in tags.published("origin")] == ["m#production#1"]
+    )
+    assert starter.git(clones[0], "log", "--format=%s", f"origin/{BRANCH}") == "serve v1"
+    assert starter.git(clones[0], "status", "--porcelain") == ""
+
+
+def test_a_lost_race_is_decided_anew_with_what_the_winner_made(clones, monkeypatch):
+    seen = []
+
+    def decide(known):
+        if not seen:
+            os.chdir(clones[1])
+            publishing.publish(lambda there: change(there, "winner"))
+            os.chdir(clones[0])
+        seen.append([tag.name for tag in known])
+        return change(known, "second")
+
+    publishing.publish(decide)
+    assert seen == [[], ["m#production#1"]]
+    assert on_origin(clones[0]) == "second"
+    assert starter.git(clones[0], "log", "--format=%s", f"origin/{BRANCH}") == "serve second\nserve winner"
+
+
+def test_a_race_is_not_run_for_ever(clones, monkeypatch):
+    monkeypatch.setattr(publishing, "TRIES", 2)
+
+    def decide(known):
+        os.chdir(clones[1])
+        publishing.publish(lambda there: change(there, f"winner {len(there)}"))
+        os.chdir(clones[0])
+        return change(known, "loser")
+
+    with pytest.raises(Error, match="others were faster 2 times.*moved on"):
+        publishing.publish(decide)
+    assert not any("loser" in tag.message for tag in [*tags.everything(), *tags.published("origin")])
+
+
+def test_what_is_there_already_is_not_made_again(clones):
+    publishing.publish(change)
+    made = branches.remote_head("origin", BRANCH)
+    publishing.publish(lambda known: change([]))
+    assert branches.remote_head("origin", BRANCH) == made
+    starter.git(clones[0].parent / "origin.git", "branch", "-D", BRANCH)
+    publishing.publish(lambda known: change([]))
+    assert on_origin(clones[0]) == "v1", "a branch that was lost is written again"
+    assert len(tags.published("origin")) == 1
+
+
+def test_a_push_that_is_refused_leaves_nothing_behind(clones):
+    hook = clones[0].parent / "origin.git/hooks/pre-receive"
+    hook.write_text("#!/bin/sh\necho 'the disk is full' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(Error, match="the disk is full"):
+        publishing.publish(change)
+    assert tags.everything() == []
+    assert branches.remote_head("origin", BRANCH) is None
+
+
+@pytest.mark.parametrize(
+    ("hook", "seen"), [("clone-0/.git/hooks/pre-push", []), ("origin.git/hooks/post-receive", [1])]
+)
+def test_killed_before_or_after_the_push_it_is_run_again(clones, hook, seen):
+    """Before it nobody sees anything; after it all is there but this clone's tag, which the next look brings."""
+    path, pid = clones[0].parent / hook, clones[0].parent / "pid"
+    path.write_text(f"#!/bin/sh\n[ -e {pid} ] || exit 0\nkill -9 $(cat {pid})\nrm {pid}\nexit 1\n")
+    path.chmod(0o755)
+    child = os.fork()
+    if child == 0:
+        pid.write_text(str(os.getpid()))
+        publishing.publish(change)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert tags.everything() == []
+    assert [len(found) for found in [tags.published("origin")] if found] == seen
+    publishing.publish(change)
+    assert len(tags.everything()) == len(seen) + 1
+
+
+def test_without_a_remote_the_refs_of_this_clone_are_set(clones):
+    starter.git(clones[0], "remote", "remove", "origin")
+    publishing.publish(change)
+    publishing.publish(lambda known: change(known, "v2"))
+    assert [tag.name for tag in tags.everything()] == ["m#production#1", "m#production#2"]
+    assert starter.git(clones[0], "show", f"{BRANCH}:m.yaml") == "v2"
+
+
+def test_an_unreachable_remote_decides_nothing(clones):
+    starter.git(clones[0], "remote", "set-url", "origin", str(clones[0] / "nowhere"))
+    with pytest.raises(Error, match="nowhere") as caught:
+        publishing.publish(change)
+    assert "git remote -v" in caught.value.hint
+    assert tags.everything() == []
