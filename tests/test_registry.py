@@ -105,7 +105,28 @@ def test_a_withdrawn_version_is_not_replaced_by_the_one_before_it():
     tags = [tag("m@v1.0.0", "a"), tag("m@v2.0.0", "b"), tag("m#production#1", "b"), tag("m@v2.0.0!", "b")]
     state = registry.of(tags, "m")
     assert state.latest == Version("v1.0.0")
-    assert state.environments["production"].version is None
+    serves = state.environments["production"]
+    assert (serves.version, serves.named) == (None, Version("v2.0.0"))
+    assert list(state.withdrawn) == [Version("v2.0.0")]
+
+
+def test_a_withdrawn_version_is_never_given_again():
+    state = registry.of([tag("m@v1.0.0"), tag("m@v2.0.0", "b"), tag("m@v2.0.0!", "b")], "m")
+    assert str(state.next_version("major")) == "v3.0.0"
+    assert str(state.next_version("patch")) == "v2.0.1"
+
+
+def test_a_withdrawn_version_that_the_message_names_is_not_taken_for_another_of_its_commit():
+    tags = [tag("m@v1.0.0"), tag("m@v1.0.1"), tag("m@v1.0.0!"), tag("m#production#1", message="m v1.0.0 serves\n\n{}")]
+    serves = registry.of(tags, "m").environments["production"]
+    assert (serves.version, serves.named) == (None, Version("v1.0.0"))
+
+
+@given(st.permutations(["m#production#1", "m#production!#2", "m#production#2", "m#canary#2"]))
+def test_numbers_that_tie_are_ordered_the_same_way_everywhere(names):
+    state = registry.of((tag(name) for name in [*names, "m@v1.0.0"]), "m")
+    assert state.environments.keys() == {"canary"}
+    assert state.next_number == 3
 
 
 def test_of_two_versions_on_one_commit_the_message_names_the_assigned_one():
