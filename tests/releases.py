@@ -4,7 +4,7 @@ from pathlib import Path
 
 import starter
 from finished import TASK
-from trunkline.clients import files
+from trunkline.clients import files, git
 from trunkline.clients.git import tags
 from trunkline.records import Production
 from trunkline.records.release import Content, Manifest, message
@@ -65,7 +65,7 @@ def manifest(version: str, revision: str, **changes: object) -> Manifest:
 
 def release(version: str, revision: str, **changes: object) -> None:
     """Tag a commit as a release in the repository of the current folder."""
-    made = manifest(version, revision, **changes)
+    made = manifest(version, git.resolve(revision), **changes)
     tags.create(
         f"{MODEL}@{version}", revision, message(f"release {MODEL} {version}", made), tags.last(tags.everything())
     )

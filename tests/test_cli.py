@@ -17,7 +17,7 @@ def test_help_reads_as_the_lifecycle(capsys):
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("arguments", [[], ["trian"], ["train", "--fast"], ["pin"]])
+@pytest.mark.parametrize("arguments", [[], ["trian"], ["train", "--fast"], ["promote", "v1.0.0"]])
 def test_a_wrong_command_line_is_2(arguments):
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)

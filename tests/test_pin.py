@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import releases
 import starter
 from trunkline.clients import files
 from trunkline.errors import Error
-from trunkline.operations import pin
+from trunkline.operations import pin, promote
 from trunkline.records import Base, Bundle, Production, Task
 from trunkline.stages import features, production
 
@@ -65,18 +66,27 @@ def commit(folder: Path, message: str) -> str:
     return starter.git(folder, "rev-parse", "HEAD")
 
 
-@pytest.fixture
-def repository(in_tmp):
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
     """A repository with one trained candidate, committed."""
-    starter.git(in_tmp, "init", "-q")
-    dvc("init", "-q")
-    starter.inputs(in_tmp)
-    starter.examples(in_tmp)
-    features.run(starter.settings(in_tmp))
-    make_base(in_tmp, "base one")
-    make_candidate(in_tmp, "first")
-    (in_tmp / "dvc.yaml").write_text(PIPELINE)
-    commit(in_tmp, "first candidate")
+    folder = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        starter.git(folder, "init", "-q")
+        dvc("init", "-q")
+        starter.inputs(folder)
+        starter.examples(folder)
+        features.run(starter.settings(folder))
+        make_base(folder, "base one")
+        make_candidate(folder, "first")
+        (folder / "dvc.yaml").write_text(PIPELINE)
+        commit(folder, "first candidate")
+    return folder
+
+
+@pytest.fixture
+def repository(built, in_tmp):
+    shutil.copytree(built, in_tmp, dirs_exist_ok=True)
     return in_tmp
 
 
@@ -118,10 +128,59 @@ def test_base_unpins(repository):
     assert Production.read(Path(settings.production.pinned)).revision is None
 
 
+def test_a_release_is_pinned_by_its_version_and_production_by_nothing(repository):
+    settings = starter.settings(repository)
+    path = Path(settings.production.pinned)
+    assert "untuned base model" in pin.run(settings)
+    first = starter.git(repository, "rev-parse", "HEAD")
+    releases.release("v1.0.0", first)
+    assert "untuned base model" in pin.run(settings), "released, and not yet serving"
+    assert "pins v1.0.0" in pin.run(settings, "v1.0.0")
+    by_version = Production.read(path)
+    assert (by_version.release, by_version.revision) == ("v1.0.0", first)
+    promote.run(settings, "v1.0.0", "production", by="ann")
+    starter.git(repository, "commit", "-q", "--allow-empty", "-m", "main moves on")
+    pin.run(settings, "base")
+    assert "pins v1.0.0" in pin.run(settings)
+    assert Production.read(path) == by_version
+    pin.run(settings, f"{releases.MODEL}@v1.0.0")
+    assert Production.read(path) == by_version
+
+
+@pytest.mark.parametrize(
+    ("tag", "wanted", "problem"),
+    [
+        ("support-triage@v1.0.0!", "v1.0.0", "v1.0.0 was withdrawn"),
+        ("support-triage@v1.0.0!", None, "v1.0.0 was withdrawn"),
+        ("v9.9.9", "v9.9.9", "there is no release v9.9.9"),
+        ("v9.9.9", "other@v1.0.0", "is a release of other"),
+    ],
+)
+def test_what_is_no_release_is_not_pinned(in_tmp, tag, wanted, problem):
+    starter.git(in_tmp, "init", "-q")
+    starter.git(in_tmp, "commit", "-q", "--allow-empty", "-m", "one")
+    releases.release("v1.0.0", "HEAD")
+    settings = starter.settings(in_tmp)
+    starter.git(in_tmp, "tag", "-am", "x", "support-triage#production#1")
+    starter.git(in_tmp, "tag", "-am", "x", tag)
+    with pytest.raises(Error, match=problem):
+        pin.run(settings, wanted)
+    assert not Path(settings.production.pinned).exists()
+
+
+def test_production_that_serves_no_release_is_told(in_tmp):
+    starter.git(in_tmp, "init", "-q")
+    starter.git(in_tmp, "commit", "-q", "--allow-empty", "-m", "one")
+    starter.git(in_tmp, "tag", "-am", "x", "support-triage#production#1")
+    with pytest.raises(Error, match="which is no release") as caught:
+        pin.run(starter.settings(in_tmp))
+    assert "trunkline pin" in caught.value.hint
+
+
 def test_a_revision_without_a_candidate_is_refused(repository):
     settings = starter.settings(repository)
     with pytest.raises(Error, match="no such revision|unknown"):
-        pin.run(settings, "v9.9.9")
+        pin.run(settings, "nowhere")
     (repository / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
     starter.git(repository, "commit", "-qam", "empty lock")
     with pytest.raises(Error, match="has no output models/candidate"):

@@ -25,6 +25,7 @@ from trunkline.registry.rules import (
     pinned_by,
     promote,
     rollback,
+    standing,
     told,
 )
 from trunkline.registry.state import EMPTY, Assigned, Model, fold, of
@@ -57,5 +58,6 @@ __all__ = [
     "promote",
     "release",
     "rollback",
+    "standing",
     "told",
 ]

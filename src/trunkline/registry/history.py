@@ -16,6 +16,7 @@ class Entry(NamedTuple):
         version: None where the commit has no version.
         action: ``promote``, ``rollback``, ``empty``, or ``assign`` where nobody recorded which.
         time: UTC, ISO 8601: the decision's, or else the tag's.
+        until: the time of the environment's next entry; None while this is its last.
         by: who decided, or else who made the tag.
         reason: None where none was recorded.
         run: address of the workflow's run, where there was one.
@@ -28,6 +29,7 @@ class Entry(NamedTuple):
     version: str | None
     action: str
     time: str
+    until: str | None
     by: str
     reason: str | None
     run: str | None
@@ -45,21 +47,38 @@ def history(state: Model, environment: str | None = None) -> list[Entry]:
     Args:
         environment: only of this one.
     """
-    wanted = (pair for pair in state.assignments if environment in (None, pair[0].environment))
-    return [_entry(event, assigned) for event, assigned in wanted]
+    following: dict[str, str] = {}
+    entries = []
+    for event, assigned in reversed(state.assignments):
+        if environment in (None, event.environment):
+            entries.append(_entry(event, assigned, following.get(event.environment)))
+            following[event.environment] = entries[-1].time
+    return entries[::-1]
 
 
-def _entry(event: Assignment, assigned: Assigned) -> Entry:
+def _entry(event: Assignment, assigned: Assigned, until: str | None) -> Entry:
     tag, version = assigned.tag, assigned.named
     shown = None if version is None else str(version)
-    common = (tag.name, event.number, event.environment, shown)
+    bare = Entry(
+        tag=tag.name,
+        number=event.number,
+        environment=event.environment,
+        version=shown,
+        action="empty" if event.withdrawn else "assign",
+        time=_utc(tag.time),
+        until=until,
+        by=tag.by,
+        reason=None,
+        run=None,
+        note=FOREIGN,
+    )
     decision = decision_of(tag)
-    if decision is not None and decision.version == shown:
-        note = GONE if assigned.version is None else None
-        return Entry(*common, decision.action, decision.created, decision.by, decision.reason, decision.run, note)
-    action = "empty" if event.withdrawn else "assign"
-    note = FORGED if decision is not None else FOREIGN
-    return Entry(*common, action, _utc(tag.time), tag.by, None, None, note)
+    if decision is None:
+        return bare
+    if decision.version != shown:
+        return bare._replace(note=FORGED)
+    told = bare._replace(action=decision.action, time=decision.created, by=decision.by, reason=decision.reason)
+    return told._replace(run=decision.run, note=GONE if assigned.version is None else None)
 
 
 def _utc(seconds: int) -> str:

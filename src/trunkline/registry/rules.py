@@ -36,7 +36,7 @@ def promote(state: Model, decision: Decision) -> Change:
         _check_newer(state, environment, version)
         return _change(state, decision, state.next_number)
     # An assignment that another tool made has no reason, and no file on the branch: this one has both.
-    return _standing(state, environment) or _change(state, decision, state.next_number)
+    return standing(state, environment) or _change(state, decision, state.next_number)
 
 
 def rollback(state: Model, decision: Decision) -> Change:
@@ -77,8 +77,12 @@ def _check_newer(state: Model, environment: str, version: Version) -> None:
     raise Error(f"{version} cannot be promoted to {environment}: {why}", allowed + back)
 
 
-def _standing(state: Model, environment: str) -> Change | None:
-    """What made true what an environment serves, for a branch that lacks it; None where no decision says it."""
+def standing(state: Model, environment: str) -> Change | None:
+    """What made true what an environment serves, for a branch that lacks it; None where no decision says it.
+
+    Raises:
+        Error: the release's tag carries no manifest.
+    """
     serves = state.environments[environment]
     decision = decision_of(serves.tag)
     if decision is None or decision.version != str(serves.version):

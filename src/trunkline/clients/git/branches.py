@@ -84,6 +84,28 @@ def fetch(remote: str, branch: str) -> None:
     git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", remote, f"refs/heads/{branch}")
 
 
+def refresh(remote: str, prefix: str) -> None:
+    """Bring what this clone knows of a remote's branches below a prefix up to date, as ``git fetch`` does.
+
+    Raises:
+        Error: the remote cannot be reached.
+    """
+    spec = f"+refs/heads/{prefix}*:refs/remotes/{remote}/{prefix}*"
+    git("fetch", "--quiet", "--no-tags", "--prune", "--no-write-fetch-head", remote, spec)
+
+
+def read(remote: str | None, branch: str, path: str) -> bytes | None:
+    """A file of a branch as this clone last knew it; None when the branch or the file is not there.
+
+    Args:
+        remote: whose branch; None for this clone's own.
+        path: from the repository's top.
+    """
+    ref = f"refs/heads/{branch}" if remote is None else f"refs/remotes/{remote}/{branch}"
+    done = attempt("cat-file", "blob", f"{ref}:{path}")
+    return done.stdout if done.returncode == 0 else None
+
+
 def push(remote: str, refs: Mapping[str, str], expected: Mapping[str, str | None]) -> None:
     """Set refs on a remote, all of them or none.
 

@@ -1,0 +1,107 @@
+"""What each environment serves, since when and by whom; and what waits for somebody to do something."""
+
+from pathlib import Path
+
+from trunkline import registry, terminal
+from trunkline.clients.git import branches, tags
+from trunkline.errors import Error
+from trunkline.params import Params
+from trunkline.records import Production
+from trunkline.records.release import Manifest
+from trunkline.registry import PRODUCTION, Assigned, Model
+
+_HEAD = ("environment", "serves", "since", "by", "why")
+
+
+def run(params: Params) -> str:
+    """The state that the tags say, and where the environment branches or data/production.json say another.
+
+    Raises:
+        Error: this is no Git repository.
+    """
+    remote = tags.origin()
+    state = registry.of(tags.known(), params.project.name)
+    last = {entry.environment: entry for entry in registry.history(state)}
+    rows = [
+        (name, str(assigned.named or "?"), last[name].time, last[name].by, _why(name, state, last[name].reason))
+        for name, assigned in sorted(state.environments.items())
+    ]
+    lines = [f"{params.project.name}: {_latest(state)}"]
+    lines += ["", *terminal.table([_HEAD, *rows])] if rows else ["no environment serves a release yet"]
+    notes = [
+        *(note for name, assigned in sorted(state.environments.items()) for note in _odd(name, assigned)),
+        *_branches(remote, state, params.project.name),
+        *_waiting(state),
+        _pinned(Path(params.production.pinned), state),
+    ]
+    return "\n".join([*lines, "", *(f"- {terminal.plain(note)}" for note in notes)])
+
+
+def _latest(state: Model) -> str:
+    if state.latest is None:
+        return "no release yet"
+    retired = "; the model is deprecated" if state.deprecated else ""
+    try:
+        manifest = Manifest.of(state.versions[state.latest])
+    except Error:
+        return f"the latest release is {state.latest}, which carries no manifest{retired}"
+    return f"the latest release is {state.latest}, of {manifest.created} by {manifest.by}{retired}"
+
+
+def _why(environment: str, state: Model, reason: str | None) -> str:
+    pin = registry.pinned_by(state, environment)
+    pinned = f"; pinned: only a release newer than {pin} is promoted" if pin else ""
+    return f"{reason or 'no decision is recorded'}{pinned}"
+
+
+def _odd(environment: str, assigned: Assigned) -> list[str]:
+    if assigned.named is None:
+        return [f"{environment} serves commit {assigned.tag.commit[:12]}, which is no release"]
+    if assigned.version is None:
+        return [f"{environment} serves {assigned.named}, which was withdrawn: promote a newer one, or roll back"]
+    return []
+
+
+def _branches(remote: str | None, state: Model, model: str) -> list[str]:
+    """Where an environment's branch does not say what its last tag says."""
+    if remote is not None:
+        try:
+            branches.refresh(remote, registry.branch(""))
+        except Error as error:
+            return [f"the branches {registry.branch('*')} were not compared: {error.problem}"]
+    notes = []
+    for name, assigned in sorted(state.environments.items()):
+        if assigned.version is None:
+            continue
+        again = f"`trunkline promote {assigned.version} --to {name}` writes it"
+        try:
+            wanted = registry.standing(state, name)
+        except Error as error:
+            notes.append(error.problem)
+            continue
+        path = registry.path(model)
+        if wanted is None:
+            notes.append(f"{assigned.tag.name} was made by another tool and records no decision: {again}")
+        elif branches.read(remote, wanted.branch, path) != wanted.files[path]:
+            notes.append(f"{wanted.branch} does not say what {assigned.tag.name} says: {again}")
+    return notes
+
+
+def _waiting(state: Model) -> list[str]:
+    served = max(state.served(PRODUCTION), default=None)
+    if state.latest is None or state.deprecated or (served is not None and state.latest <= served):
+        return []
+    return [f"{state.latest} was not promoted yet: `trunkline promote {state.latest} --to {PRODUCTION}`"]
+
+
+def _pinned(path: Path, state: Model) -> str:
+    """Whether the pull request's comparison is with what production serves."""
+    serves = state.environments.get(PRODUCTION)
+    try:
+        pinned = Production.read(path)
+    except Error as error:
+        return f"{error.problem}: `trunkline pin` writes it"
+    if pinned.revision == (serves.tag.commit if serves else None):
+        return f"{path} pins what production serves: {pinned.release or 'the untuned base model, as yet'}"
+    now = str(serves.named or serves.tag.commit[:12]) if serves else "no release"
+    return f"{path} pins {pinned.release or 'the untuned base model'}, but production serves {now}: `trunkline pin`"
