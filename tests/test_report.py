@@ -18,9 +18,10 @@ from markdown_it import MarkdownIt
 
 import finished
 import starter
+from trunkline import words
 from trunkline.clients import files
 from trunkline.operations import report
-from trunkline.operations.report import figures, words
+from trunkline.operations.report import figures
 from trunkline.records import Answer, Report
 from trunkline.stages import compare
 from trunkline.verdict import Verdict

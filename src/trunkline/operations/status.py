@@ -9,6 +9,7 @@ from trunkline.params import Params
 from trunkline.records import Production
 from trunkline.records.release import Manifest
 from trunkline.registry import PRODUCTION, Assigned, Model
+from trunkline.words import plain
 
 _HEAD = ("environment", "serves", "since", "by", "why")
 
@@ -34,7 +35,7 @@ def run(params: Params) -> str:
         *_waiting(state),
         _pinned(Path(params.production.pinned), state),
     ]
-    return "\n".join([*lines, "", *(f"- {terminal.plain(note)}" for note in notes)])
+    return "\n".join([*lines, "", *(f"- {plain(note)}" for note in notes)])
 
 
 def _latest(state: Model) -> str:

@@ -52,8 +52,17 @@ class HubCommit(Record):
     commit: str = Field(pattern=_COMMIT)
 
 
+class Approval(Record):
+    """Who let a release through of which the gate could not say that it passes, and why."""
+
+    by: str = Field(min_length=1)
+    reason: str = Field(min_length=1)
+
+
 class Manifest(Record):
-    """Everything a release is made of: ``manifest.json`` of its bundle, and its tag's message.
+    """Everything a release is made of: its tag's message, and ``manifest.json`` of its bundle.
+
+    The one in the bundle cannot know where the bundle is kept: there `bundle` and `hub` are None.
 
     Attributes:
         model: ``project.name`` of params.yaml.
@@ -69,9 +78,11 @@ class Manifest(Record):
         params: params.yaml as it was.
         scores: the metrics of reports/compare.json, both sides.
         production: the release that it was compared with.
-        verdict: what the gate said; anything but pass was let through by the named human.
+        verdict: what the gate said: pass, or inconclusive with an approval.
+        approval: the human who let an inconclusive one through; None for a pass.
         environment: SHA-256 of the lock of packages it was trained with.
         tools: versions by name of Python and of what trained it.
+        bundle: DVC's hash of the bundle's folder, by which the DVC remote (or only the cache) holds it.
         hub: where the Hub holds it; None where it does not.
         created: UTC time, ISO 8601.
         by: who released it.
@@ -92,8 +103,10 @@ class Manifest(Record):
     scores: dict[str, JsonValue]
     production: Production
     verdict: Verdict
+    approval: Approval | None
     environment: str | None
     tools: dict[str, str]
+    bundle: str | None = Field(pattern=r"^[0-9a-f]{32}\.dir$")
     hub: HubCommit | None
     created: str
     by: str

@@ -9,9 +9,9 @@ from trunkline import excerpt
 from trunkline.clients import files
 from trunkline.operations.report import context, page, terminal
 from trunkline.operations.report.evidence import gather
-from trunkline.operations.report.words import code, markdown
 from trunkline.params import Params
 from trunkline.verdict import Verdict
+from trunkline.words import code, markdown
 
 MARKDOWN = Path("reports/report.md")
 PAGE = Path("reports/report.html")

@@ -4,9 +4,9 @@ from typing import Any
 
 from trunkline.operations.report import story, view
 from trunkline.operations.report.evidence import Evidence
-from trunkline.operations.report.words import as_number, as_object, as_rows, number, sparkline
 from trunkline.params import Params
 from trunkline.records import SIDES
+from trunkline.words import as_number, as_object, as_rows, number, sparkline
 
 _SHOWN_SLICES = 8
 

@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from trunkline.operations.report.words import number
-from trunkline.terminal import cut
+from trunkline.words import cut, number
 
 _WIDTH = 480
 _LEFT, _RIGHT = 144, 24

@@ -10,10 +10,9 @@ from markupsafe import Markup
 from trunkline.operations.report import figures, story, view
 from trunkline.operations.report.evidence import Evidence
 from trunkline.operations.report.figures import Interval
-from trunkline.operations.report.words import as_number, as_object
 from trunkline.params import Params
 from trunkline.records import SIDES
-from trunkline.terminal import cut
+from trunkline.words import as_number, as_object, cut
 
 _MOST_TEXT = 1200
 

@@ -8,8 +8,8 @@ from pydantic import JsonValue
 from trunkline import pii
 from trunkline.operations.report.evidence import Evidence
 from trunkline.operations.report.view import is_share
-from trunkline.operations.report.words import as_number, as_object, as_rows, number, share
 from trunkline.params import Params
+from trunkline.words import as_number, as_object, as_rows, number, share
 
 # A page with more examples than this is slow to open; those that changed come first.
 _MOST_EXAMPLES = 400

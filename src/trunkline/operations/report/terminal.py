@@ -4,8 +4,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from trunkline.terminal import cut, table
+from trunkline.terminal import table
 from trunkline.verdict import Verdict
+from trunkline.words import cut
 
 _WIDTH = 118
 

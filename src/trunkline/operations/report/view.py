@@ -5,9 +5,9 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from trunkline.operations.report.evidence import Evidence
-from trunkline.operations.report.words import as_number, as_object, as_rows, change, number, share
 from trunkline.params import Params
 from trunkline.records import AMOUNTS, SIDES, probe_metrics
+from trunkline.words import as_number, as_object, as_rows, change, number, share
 
 # A slice with fewer units than this says nothing worth a line.
 _SMALLEST_SLICE = 10

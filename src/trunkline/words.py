@@ -6,15 +6,32 @@ character that could start a construct is written as a numeric character referen
 """
 
 import re
+import unicodedata
 
 from markupsafe import Markup
 from pydantic import JsonValue
 
-from trunkline.terminal import cut, plain
-
 _STRUCTURE = re.compile(r"[\\`*\[\]|<>&~$@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=//|\S*@)|(?<=www)\.", re.IGNORECASE)
 _REFERENCE = re.compile(r"(?<=@)(?=\w)|(?<=#)(?=\d)")  # a mention, an issue: GitHub links them in rendered text
 _SPARKS = "▁▂▃▄▅▆▇█"
+_JOINERS = "\u200c\u200d"  # of emoji and of some scripts: wanted, unlike other invisible characters
+
+
+def plain(text: object) -> str:
+    """One line of visible characters: no control codes, no hidden or direction-changing characters."""
+    shown = (
+        "\ufffd"
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co") and character not in _JOINERS
+        else character
+        for character in re.sub(r"\s+", " ", str(text)).strip()
+    )
+    return "".join(shown)
+
+
+def cut(text: object, characters: int) -> str:
+    """`plain` text, cut with an ellipsis to at most this many characters."""
+    line = plain(text)
+    return line if len(line) <= characters else line[: characters - 1] + "…"
 
 
 def markdown(text: object) -> Markup:
