@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 import starter
 from finished import TASK
 from trunkline.clients import files, git
@@ -25,6 +27,14 @@ def clones(folder: Path, count: int = 1) -> list[Path]:
         starter.git(folder, "clone", "-q", "origin.git", str(clone))
         starter.git(clone, "config", "user.name", clone.name)
         starter.git(clone, "config", "user.email", f"{clone.name}@example.com")
+    return made
+
+
+def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone of a bare origin with params.yaml; the test runs in it."""
+    (made,) = clones(folder)
+    monkeypatch.chdir(made)
+    starter.settings(made)
     return made
 
 

@@ -1,5 +1,7 @@
 """Who decides: said, or named by GitHub Actions, or by Git."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 import starter
@@ -35,3 +37,10 @@ def test_a_run_has_an_address_only_in_a_workflow(repository, monkeypatch):
     monkeypatch.setenv("GITHUB_REPOSITORY", "a/b")
     monkeypatch.setenv("GITHUB_RUN_ID", "7")
     assert actor.run() == "https://github.com/a/b/actions/runs/7"
+
+
+def test_a_decision_says_who_made_it_when_and_where(repository):
+    said = {"model": "m", "environment": "canary", "version": "v1.0.0", "action": "promote", "reason": "better"}
+    made = actor.decision(said, "ann")
+    assert (made.by, made.previous, made.run, made.reason) == ("ann", None, None, "better")
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(made.created)).total_seconds()) < 60

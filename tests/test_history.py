@@ -13,9 +13,7 @@ MODEL = releases.MODEL
 
 @pytest.fixture
 def clone(nameless, monkeypatch):
-    (made,) = releases.clones(nameless)
-    monkeypatch.chdir(made)
-    starter.settings(made)
+    made = releases.project(nameless, monkeypatch)
     releases.releases(made, "v1.0.0", "v1.1.0")
     return made
 

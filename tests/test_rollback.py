@@ -14,9 +14,7 @@ MODEL = releases.MODEL
 
 @pytest.fixture
 def clone(nameless, monkeypatch):
-    (made,) = releases.clones(nameless)
-    monkeypatch.chdir(made)
-    starter.settings(made)
+    made = releases.project(nameless, monkeypatch)
     releases.releases(made, "v1.0.0", "v1.1.0", "v1.2.0")
     for version in ("v1.0.0", "v1.1.0"):
         cli.main(["promote", version, "--to", "production"])

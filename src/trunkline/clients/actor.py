@@ -1,9 +1,12 @@
 """Who decides here, and in which run of a workflow, for the record that an auditor reads."""
 
 import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from trunkline.clients.git.command import attempt
 from trunkline.errors import Error
+from trunkline.records.release import Decision
 
 
 def name(given: str | None = None) -> str:
@@ -18,6 +21,20 @@ def name(given: str | None = None) -> str:
         if candidate and candidate.strip():
             return " ".join(candidate.split())
     raise Error("who decides is not known", "say it with --by, or set git's user.name")
+
+
+def decision(said: Mapping[str, str], by: str | None) -> Decision:
+    """A decision made here and now.
+
+    Args:
+        said: the decision's model, environment, version, action and reason.
+        by: who decides, as for `name`.
+
+    Raises:
+        Error: nobody is named.
+    """
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return Decision.model_validate({**said, "previous": None, "by": name(by), "created": created, "run": run()})
 
 
 def run() -> str | None:

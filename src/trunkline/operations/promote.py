@@ -1,12 +1,9 @@
 """Let an environment serve a release: its tag and the environment's branch, in one push."""
 
-from datetime import UTC, datetime
-
 from trunkline import registry
 from trunkline.clients import actor
 from trunkline.clients.git import publishing, tags
 from trunkline.params import Params
-from trunkline.records.release import Decision
 
 
 def run(params: Params, version: str, to: str, reason: str | None = None, by: str | None = None) -> str:
@@ -24,16 +21,9 @@ def run(params: Params, version: str, to: str, reason: str | None = None, by: st
         Error: the version may not be promoted there, nobody is named, or the remote did not take it.
     """
     model = params.project.name
-    decision = Decision(
-        model=model,
-        environment=to,
-        version=str(registry.release(version, model)),
-        previous=None,
-        action="promote",
-        reason=" ".join((reason or "").split()) or "no reason given",
-        by=actor.name(by),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        run=actor.run(),
+    said = {"model": model, "environment": to, "version": str(registry.release(version, model))}
+    decision = actor.decision(
+        {**said, "action": "promote", "reason": " ".join((reason or "").split()) or "no reason given"}, by
     )
     change = publishing.publish(lambda known: registry.promote(registry.of(known, model), decision))
     return registry.told(decision, change, tags.origin())

@@ -1,13 +1,10 @@
 """Let an environment serve an earlier release again, with who decided and why; it pins."""
 
-from datetime import UTC, datetime
-
 from trunkline import registry
 from trunkline.clients import actor
 from trunkline.clients.git import publishing, tags
 from trunkline.errors import Error
 from trunkline.params import Params
-from trunkline.records.release import Decision
 
 
 def run(params: Params, to: str, reason: str, environment: str, by: str | None = None) -> str:
@@ -30,16 +27,7 @@ def run(params: Params, to: str, reason: str, environment: str, by: str | None =
     why = " ".join(reason.split())
     if not why:
         raise Error("a rollback needs a reason", "say it with --reason, for those who will ask later")
-    decision = Decision(
-        model=model,
-        environment=environment,
-        version=str(registry.release(to, model)),
-        previous=None,
-        action="rollback",
-        reason=why,
-        by=actor.name(by),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        run=actor.run(),
-    )
+    said = {"model": model, "environment": environment, "version": str(registry.release(to, model))}
+    decision = actor.decision({**said, "action": "rollback", "reason": why}, by)
     change = publishing.publish(lambda known: registry.rollback(registry.of(known, model), decision))
     return registry.told(decision, change, tags.origin())

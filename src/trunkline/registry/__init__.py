@@ -16,7 +16,7 @@ from trunkline.registry.grammar import (
     parse,
     release,
 )
-from trunkline.registry.history import Entry, history
+from trunkline.registry.history import FORGED, Entry, history
 from trunkline.registry.rules import (
     PRODUCTION,
     branch,
@@ -33,6 +33,7 @@ from trunkline.registry.versions import PARTS, Part, Version, is_version
 
 __all__ = [
     "EMPTY",
+    "FORGED",
     "PARTS",
     "PRODUCTION",
     "Assigned",

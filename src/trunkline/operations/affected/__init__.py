@@ -1,0 +1,49 @@
+"""Which data sets and releases contain a customer: what must be erased, and which weights learned from it."""
+
+import tempfile
+from pathlib import Path
+
+from trunkline import registry
+from trunkline.clients.contents import Places
+from trunkline.clients.git import tags
+from trunkline.clients.progress import Progress
+from trunkline.errors import Error
+from trunkline.operations.affected.search import Search
+from trunkline.operations.affected.shown import render
+from trunkline.operations.affected.tree import working_tree
+from trunkline.params import Params
+from trunkline.split import in_holdout
+from trunkline.verdict import Verdict
+
+
+def run(params: Params, customer: str) -> tuple[str, Verdict]:
+    """Look for a customer in the working tree's raw data and in the data of every release, withdrawn ones too.
+
+    Only the customer's column is looked at, and no message is shown.
+
+    Args:
+        customer: as in the raw data.
+
+    Returns:
+        Where the customer is, and the verdict: pass where everything was looked at and held nothing, fail where
+        something holds the customer, inconclusive where something could not be looked at.
+
+    Raises:
+        Error: no customer is named, or this is no Git repository.
+    """
+    wanted = customer.strip()
+    if not wanted:
+        raise Error("--customer names nobody", "give a customer's id, as in the raw data")
+    model = params.project.name
+    state = registry.of(tags.known(), model)
+    with tempfile.TemporaryDirectory() as scratch:
+        search = Search(wanted, Places(Path(scratch)))
+        here = working_tree(params, wanted)
+        released = [*state.withdrawn.values(), *state.versions.values()]
+        progress = Progress("affected", len(released), "releases")
+        releases = []
+        for tag in released:
+            releases.append(search.release(tag))
+            progress.update(len(releases))
+    held = in_holdout(wanted, params.features.salt, params.features.holdout)
+    return render(wanted, held, here, releases)

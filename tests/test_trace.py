@@ -1,0 +1,197 @@
+"""From a release, a tag or a commit back to weights, data and code: verified, not here, or broken."""
+
+import os
+import shutil
+
+import pytest
+
+import project
+import releases
+import starter
+from trunkline import cli
+from trunkline.clients.git import tags
+from trunkline.operations import promote
+from trunkline.records.release import message
+
+MODEL = releases.MODEL
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("project")
+    return folder, project.build(folder)
+
+
+@pytest.fixture
+def repository(built, in_tmp, nameless):
+    shutil.copytree(built[0], in_tmp, dirs_exist_ok=True)
+    return in_tmp
+
+
+@pytest.fixture
+def commits(built):
+    return built[1]
+
+
+def trace(capsys, what: str) -> tuple[int, str]:
+    code = cli.main(["trace", what])
+    shown = capsys.readouterr()
+    return code, " ".join((shown.out + shown.err).split())
+
+
+def test_every_link_of_a_release_is_verified(repository, commits, capsys):
+    code, shown = trace(capsys, "v1.0.0")
+    assert code == 0
+    assert f"{MODEL}@v1.0.0: pass (all 13 links are verified)" in shown
+    for link in (
+        "verified release",
+        f"verified code commit {commits['v1.0.0']}",
+        "verified lock dvc.lock",
+        "verified params params.yaml",
+        f"verified training commit {commits['v1.0.0']} by Test at",
+        f"verified weights {releases.ADAPTER}",
+        "verified trained models/candidate of the released weights",
+        "verified trained on data/train.parquet",
+        "verified trained from path:models/small",
+        f"verified data {project.IN_GIT}",
+        f"verified data {project.IN_DVC}",
+    ):
+        assert link in shown
+    assert "(in Git)" in shown
+    assert "(in the DVC cache)" in shown
+
+
+def test_a_start_is_a_release_a_tag_or_a_commit(repository, commits, capsys):
+    promote.run(starter.settings(repository), "v1.1.0", "production", reason="better", by="ann")
+    tree = f"{commits['v1.0.0']}^{{tree}}"
+    aside = starter.git(repository, "commit-tree", "-p", commits["v1.0.0"], "-m", "x", tree)
+    for what, release, link in (
+        (f"{MODEL}@v1.0.0", "v1.0.0", "verified release"),
+        (f"{MODEL}#production#1", "v1.1.0", "production serves v1.1.0 (promote by ann at"),
+        (commits["v1.0.0"][:10], "v1.0.0", "verified release"),
+        (f"{commits['v1.1.0']}^0", "v1.1.0", "verified release"),
+    ):
+        code, shown = trace(capsys, what)
+        assert (code, shown.partition(":")[0]) == (0, f"{MODEL}@{release}"), what
+        assert link in shown
+    for what, problem in (
+        (aside, "no release of support-triage holds commit"),
+        ("v9.0.0", "there is no release v9.0.0"),
+        (f"{MODEL}#canary#9", "there is no tag support-triage#canary#9"),
+        ("nothing", "'nothing' leads to no release"),
+        ("other@v1.0.0", "is a release of other"),
+    ):
+        code, shown = trace(capsys, what)
+        assert code == 1
+        assert problem in shown
+
+
+def test_a_commit_leads_to_the_first_release_that_holds_it(repository, commits, capsys):
+    starter.git(repository, "commit", "-q", "--allow-empty", "-m", "edit the README")
+    edit = starter.git(repository, "rev-parse", "HEAD")
+    starter.git(repository, "commit", "-q", "--allow-empty", "-m", "and more")
+    for version in ("v1.2.0", "v1.3.0"):
+        releases.release(version, "HEAD")
+    _, shown = trace(capsys, edit)
+    assert f"verified commit {edit} (v1.2.0 is the first release that holds it)" in shown
+
+
+def test_a_clone_without_dvcs_cache_is_inconclusive_and_says_how_to_get_it(repository, nameless, capsys, monkeypatch):
+    starter.git(nameless, "clone", "-q", str(repository), "clone")
+    monkeypatch.chdir(nameless / "clone")
+    code, shown = trace(capsys, "v1.0.0")
+    assert code == 4
+    assert "inconclusive (7 of 13 links could not be verified here)" in shown
+    assert "not here data data/train.parquet" in shown
+    assert "`dvc fetch --all-tags`" in shown
+    assert f"verified data {project.IN_GIT}" in shown
+
+
+def test_a_shallow_clone_does_not_guess(repository, nameless, capsys, monkeypatch):
+    starter.git(nameless, "clone", "-q", "--depth=1", f"file://{repository}", "clone")
+    monkeypatch.chdir(nameless / "clone")
+    tags.known()
+    code, shown = trace(capsys, "v1.1.0")
+    assert code == 4
+    assert "not here training commit" in shown
+    assert "this clone is shallow" in shown
+
+
+def test_a_file_of_the_working_tree_stands_in_for_the_cache(repository, capsys):
+    shutil.rmtree(repository / ".dvc/cache")
+    code, shown = trace(capsys, "v1.1.0")
+    assert code == 4
+    assert "(in the working tree)" in shown
+
+
+def damaged(folder, version: str, path: str) -> None:
+    md5 = project.manifest_of(folder, version)["data"][path]["md5"]
+    file = project.cached(folder, md5)
+    file.chmod(0o644)
+    file.write_bytes(b"garbage")
+
+
+@pytest.mark.parametrize("path", [project.IN_DVC, project.TRAIN])
+def test_a_damaged_object_of_the_cache_is_broken(repository, capsys, path):
+    shutil.rmtree(repository / "data")
+    damaged(repository, "v1.0.0", path)
+    code, shown = trace(capsys, "v1.0.0")
+    assert code == 3
+    assert "fail (1 of 13 links are broken)" in shown
+    assert f"BROKEN data {path}" in shown
+
+
+def forged(folder, **changes: object) -> None:
+    """The tag of v1.0.0 made anew with a changed manifest, as somebody with the right to push could."""
+    name = f"{MODEL}@v1.0.0"
+    made = releases.Manifest.model_validate(project.manifest_of(folder, "v1.0.0")).model_copy(update=changes)
+    commit = starter.git(folder, "rev-parse", f"{name}^{{commit}}")
+    tags.delete(name)
+    tags.create(name, commit, message("release", made))
+
+
+def only(path: str, md5: str | None) -> dict:
+    return {"data": {path: releases.Content(md5=md5, sha256="0" * 64)}}
+
+
+def test_a_manifest_that_was_changed_is_broken(repository, capsys):
+    true = releases.Manifest.model_validate(project.manifest_of(repository, "v1.0.0")).model_dump()
+    for changes, link in (
+        ({"lock": "0" * 64}, "BROKEN lock dvc.lock"),
+        ({"params": {}}, "BROKEN params params.yaml"),
+        ({"weights": {releases.ADAPTER: "0" * 64}}, "BROKEN trained models/candidate"),
+        ({"base": {"source": "x", "sha256": "0" * 64}}, "BROKEN trained from"),
+        (only(project.TRAIN, "0" * 32), "the commit records it as"),
+        (only(project.IN_DVC, "../../../../etc/passwd"), "the commit records it as"),
+        (only(project.IN_GIT, None), f"BROKEN data {project.IN_GIT}"),
+        ({"version": "v1.0.1"}, "BROKEN release"),
+        ({"commit": "0" * 40}, "BROKEN release"),
+    ):
+        forged(repository, **changes)
+        code, shown = trace(capsys, "v1.0.0")
+        assert code == 3, changes
+        assert link in shown
+        forged(repository, **releases.Manifest.model_validate(true).__dict__)
+    assert trace(capsys, "v1.0.0")[0] == 0
+
+
+def test_a_release_of_another_tool_and_its_assignment_are_inconclusive(repository, capsys):
+    starter.git(repository, "tag", "-am", "Registering", f"{MODEL}@v3.0.0")
+    starter.git(repository, "tag", "-am", "Assigning", f"{MODEL}#production#1")
+    code, shown = trace(capsys, f"{MODEL}#production#1")
+    assert code == 4
+    assert "not here decision" in shown
+    assert "made by another tool" in shown
+    assert "holds no manifest" in shown
+
+
+def test_a_withdrawn_release_can_be_traced(repository, capsys):
+    starter.git(repository, "tag", "-am", "x", f"{MODEL}@v1.0.0!", f"{MODEL}@v1.0.0^{{}}")
+    code, shown = trace(capsys, "v1.0.0")
+    assert code == 0
+    assert "which was withdrawn" in shown
+
+
+def test_nothing_is_taken_for_verified_when_there_is_nothing(repository, capsys):
+    os.rename(repository / ".dvc", repository / "elsewhere")
+    assert trace(capsys, "v1.0.0")[0] == 4
