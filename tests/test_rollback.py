@@ -42,22 +42,19 @@ def test_after_it_only_a_newer_release_is_promoted(clone, capsys):
     assert cli.main(["promote", "v1.2.0", "--to", "production"]) == 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
+def test_a_refusal_writes_nothing(clone, capsys):
+    before = starter.git(clone, "ls-remote", "origin")
+    for arguments, problem in (
         (["--to", "v1.1.0", "--reason", "x"], "already serves v1.1.0"),
         (["--to", "v1.2.0", "--reason", "x"], "never served v1.2.0"),
         (["--to", "v1.0.0", "--reason", " "], "needs a reason"),
         (["--to", "v1.0.0", "--reason", "x", "--environment", "canary"], "canary never served v1.0.0"),
-    ],
-)
-def test_a_refusal_writes_nothing(clone, capsys, arguments, problem):
-    before = starter.git(clone, "ls-remote", "origin")
-    assert rollback(*arguments) == 1
-    assert problem in capsys.readouterr().err
+    ):
+        assert rollback(*arguments) == 1
+        assert problem in capsys.readouterr().err
     assert starter.git(clone, "ls-remote", "origin") == before
 
 
-def test_a_rollback_needs_a_reason_on_the_command_line(clone):
+def test_a_rollback_needs_a_reason_on_the_command_line():
     with pytest.raises(SystemExit):
         rollback("--to", "v1.0.0")

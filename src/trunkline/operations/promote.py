@@ -21,9 +21,8 @@ def run(params: Params, version: str, to: str, reason: str | None = None, by: st
         Error: the version may not be promoted there, nobody is named, or the remote did not take it.
     """
     model = params.project.name
+    why = " ".join((reason or "").split()) or "no reason given"
     said = {"model": model, "environment": to, "version": str(registry.release(version, model))}
-    decision = actor.decision(
-        {**said, "action": "promote", "reason": " ".join((reason or "").split()) or "no reason given"}, by
-    )
+    decision = actor.decision({**said, "action": "promote", "reason": why}, by)
     change = publishing.publish(lambda known: registry.promote(registry.of(known, model), decision))
     return registry.told(decision, change, tags.origin())
