@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-import project
+import released
 import releases
 import starter
 from trunkline import cli, params
@@ -16,7 +16,7 @@ MODEL = releases.MODEL
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
-    project.build(folder)
+    released.build(folder)
     return folder
 
 
@@ -48,8 +48,8 @@ def test_a_customer_of_the_training_side_is_found_in_data_and_weights(repository
     code, shown = affected(capsys, f" {customer} ")
     assert code == 3
     assert f"customer {customer}: the split puts it on the training side" in shown
-    assert f"{project.IN_DVC} 2 2 working tree, v1.0.0, v1.1.0" in shown
-    assert f"{project.TRAIN} 2 2 v1.0.0, v1.1.0" in shown
+    assert f"{released.IN_DVC} 2 2 working tree, v1.0.0, v1.1.0" in shown
+    assert f"{released.TRAIN} 2 2 v1.0.0, v1.1.0" in shown
     assert f"{MODEL}@v1.0.0: its weights were trained on 2 rows" in shown
     assert "fail: 2 of 2 releases were trained on this customer" in shown
     assert not any(word in shown for word in ("order", "charged", "card")), "no message is shown"
@@ -107,11 +107,11 @@ def test_what_is_not_here_is_fetched_from_the_remote(repository, nameless, sides
 def test_what_is_nowhere_makes_it_inconclusive(repository, sides, capsys):
     shutil.rmtree(repository / ".dvc/cache")
     starter.git(repository, "tag", "-d", f"{MODEL}@v1.1.0")
-    (repository / project.TRAIN).unlink()
+    (repository / released.TRAIN).unlink()
     code, shown = affected(capsys, "c-9-9")
     assert code == 4
     assert f"{MODEL}@v1.0.0: unknown whether its weights were trained on it" in shown
-    assert f"not looked at: {project.TRAIN}: the DVC cache does not hold" in shown
+    assert f"not looked at: {released.TRAIN}: neither the DVC cache nor a remote holds" in shown
     assert "not affected" not in shown
     code, shown = affected(capsys, sides[1, False])
     assert code == 4
@@ -121,7 +121,7 @@ def test_what_is_nowhere_makes_it_inconclusive(repository, sides, capsys):
 
 def test_a_release_without_a_manifest_and_a_line_that_cannot_be_read_are_told(repository, sides, capsys):
     starter.git(repository, "tag", "-am", "x", f"{MODEL}@v2.0.0")
-    with (repository / project.IN_GIT).open("a") as file:
+    with (repository / released.IN_GIT).open("a") as file:
         file.write('{"customer": "c-9-9", \n')
     code, shown = affected(capsys, "c-9-9")
     assert code == 4

@@ -40,7 +40,7 @@ def places(built, in_tmp):
     shutil.copytree(in_tmp / ".dvc/cache", in_tmp / "storage")
     (in_tmp / ".dvc/config").write_text("[core]\n remote = s\n['remote \"s\"']\n url = ../storage\n")
     (in_tmp / "scratch").mkdir()
-    return Places(in_tmp / "scratch")
+    return Places(in_tmp / "scratch", remote=False)
 
 
 def damage(path: Path) -> None:
@@ -72,32 +72,37 @@ def test_a_file_of_dvc_is_found_in_the_cache_then_in_the_working_tree(places):
     assert places.find("HEAD", "dvc.txt", DVC) is None
 
 
-def test_a_remote_gives_what_it_holds_and_its_damage_is_told(places):
-    assert (places.fetch(MD5).sha256, places.fetch(MD5).where) == (SHA256, "the DVC remote")
+def test_only_where_it_may_a_remote_is_asked_and_its_damage_is_told(places, in_tmp):
+    shutil.rmtree(".dvc/cache")
+    Path("dvc.txt").unlink()
+    assert places.find("HEAD", "dvc.txt", DVC) is None
+    asking = Places(in_tmp / "scratch", remote=True)
+    assert asking.find("HEAD", "dvc.txt", DVC)[::2] == ("the DVC remote", SHA256)
     damage(object_of("storage"))
-    assert places.fetch(MD5).sha256 != SHA256
+    assert asking.find("HEAD", "dvc.txt", DVC).sha256 != SHA256
     object_of("storage").unlink()
-    with pytest.raises(Error, match=f"neither the DVC cache nor the remote holds {MD5}"):
-        places.fetch(MD5)
+    assert asking.find("HEAD", "dvc.txt", DVC) is None
 
 
 @pytest.mark.parametrize("md5", ["", "../../git.txt", "../" * 5 + "etc/passwd", MD5.upper(), MD5 + "/x"])
-def test_what_is_no_hash_leads_nowhere(places, md5):
-    assert places.cached(md5) is None
-    assert places.members(md5) == {}
-    with pytest.raises(Error, match="this is no hash"):
-        places.fetch(md5)
+def test_what_is_no_hash_leads_nowhere(places, in_tmp, md5):
+    for one in (places, Places(in_tmp / "scratch", remote=True)):
+        assert one.stored(md5) is None
+        assert one.members(md5) == {}
 
 
-def test_without_dvc_or_a_remote_nothing_is_found_and_nothing_breaks(places, in_tmp):
+def test_without_dvc_or_a_remote_nothing_is_found_and_nothing_breaks(in_tmp, places):
     (in_tmp / ".dvc/config").write_text("")
-    with pytest.raises(Error, match="no remote"):
-        Places(in_tmp / "scratch").fetch(MD5)
+    assert Places(in_tmp / "scratch", remote=True).stored("0" * 32) is None
     shutil.rmtree(in_tmp / ".dvc")
-    bare = Places(in_tmp / "scratch")
-    assert bare.cached(MD5) is None
-    with pytest.raises(Error, match="DVC is not set up here"):
-        bare.fetch(MD5)
+    assert Places(in_tmp / "scratch", remote=True).stored(MD5) is None
+
+
+def test_a_remote_that_cannot_be_read_is_an_error_and_not_an_absent_file(in_tmp, places):
+    shutil.rmtree("storage")
+    Path("storage").write_text("a file")
+    with pytest.raises(Error, match="the DVC remote cannot be read"):
+        Places(in_tmp / "scratch", remote=True).stored("0" * 32)
 
 
 def test_a_broken_folder_listing_has_no_members(places):

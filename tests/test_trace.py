@@ -1,16 +1,20 @@
 """From a release, a tag or a commit back to weights, data and code: verified, not here, or broken."""
 
+import hashlib
+import json
 import os
 import shutil
 
 import pytest
 
-import project
+import released
 import releases
 import starter
 from trunkline import cli
+from trunkline.clients import dvc, git
 from trunkline.clients.git import tags
 from trunkline.operations import promote
+from trunkline.records import Bundle
 from trunkline.records.release import message
 
 MODEL = releases.MODEL
@@ -19,7 +23,7 @@ MODEL = releases.MODEL
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
-    return folder, project.build(folder)
+    return folder, released.build(folder)
 
 
 @pytest.fixture
@@ -45,16 +49,16 @@ def test_every_link_of_a_release_is_verified(repository, commits, capsys):
     assert f"{MODEL}@v1.0.0: pass (all 13 links are verified)" in shown
     for link in (
         "verified release",
-        f"verified code commit {commits['v1.0.0']}",
+        f"verified code commit {commits['v1.0.0'][:12]}",
         "verified lock dvc.lock",
         "verified params params.yaml",
-        f"verified training commit {commits['v1.0.0']} by Test at",
+        f"verified training commit {commits['v1.0.0'][:12]} by Test at",
         f"verified weights {releases.ADAPTER}",
         "verified trained models/candidate of the released weights",
         "verified trained on data/train.parquet",
         "verified trained from path:models/small",
-        f"verified data {project.IN_GIT}",
-        f"verified data {project.IN_DVC}",
+        f"verified data {released.IN_GIT}",
+        f"verified data {released.IN_DVC}",
     ):
         assert link in shown
     assert "(in Git)" in shown
@@ -103,8 +107,19 @@ def test_a_clone_without_dvcs_cache_is_inconclusive_and_says_how_to_get_it(repos
     assert code == 4
     assert "inconclusive (7 of 13 links could not be verified here)" in shown
     assert "not here data data/train.parquet" in shown
-    assert "`dvc fetch --all-tags`" in shown
-    assert f"verified data {project.IN_GIT}" in shown
+    assert "`--fetch` asks the DVC remote for it" in shown
+    assert f"verified data {released.IN_GIT}" in shown
+
+
+def test_a_clone_without_dvcs_cache_can_ask_the_remote(repository, nameless, capsys, monkeypatch):
+    shutil.move(repository / ".dvc/cache", nameless / "storage")
+    starter.git(nameless, "clone", "-q", str(repository), "clone")
+    monkeypatch.chdir(nameless / "clone")
+    config = f"[core]\n remote = s\n['remote \"s\"']\n url = {nameless}/storage\n"
+    (nameless / "clone/.dvc/config").write_text(config)
+    assert cli.main(["trace", "v1.0.0"]) == 4
+    assert cli.main(["trace", "v1.0.0", "--fetch"]) == 0
+    assert "in the DVC remote" in capsys.readouterr().out
 
 
 def test_a_shallow_clone_does_not_guess(repository, nameless, capsys, monkeypatch):
@@ -125,13 +140,13 @@ def test_a_file_of_the_working_tree_stands_in_for_the_cache(repository, capsys):
 
 
 def damaged(folder, version: str, path: str) -> None:
-    md5 = project.manifest_of(folder, version)["data"][path]["md5"]
-    file = project.cached(folder, md5)
+    md5 = released.manifest_of(folder, version)["data"][path]["md5"]
+    file = released.cached(folder, md5)
     file.chmod(0o644)
     file.write_bytes(b"garbage")
 
 
-@pytest.mark.parametrize("path", [project.IN_DVC, project.TRAIN])
+@pytest.mark.parametrize("path", [released.IN_DVC, released.TRAIN])
 def test_a_damaged_object_of_the_cache_is_broken(repository, capsys, path):
     shutil.rmtree(repository / "data")
     damaged(repository, "v1.0.0", path)
@@ -144,7 +159,7 @@ def test_a_damaged_object_of_the_cache_is_broken(repository, capsys, path):
 def forged(folder, **changes: object) -> None:
     """The tag of v1.0.0 made anew with a changed manifest, as somebody with the right to push could."""
     name = f"{MODEL}@v1.0.0"
-    made = releases.Manifest.model_validate(project.manifest_of(folder, "v1.0.0")).model_copy(update=changes)
+    made = releases.Manifest.model_validate(released.manifest_of(folder, "v1.0.0")).model_copy(update=changes)
     commit = starter.git(folder, "rev-parse", f"{name}^{{commit}}")
     tags.delete(name)
     tags.create(name, commit, message("release", made))
@@ -155,15 +170,15 @@ def only(path: str, md5: str | None) -> dict:
 
 
 def test_a_manifest_that_was_changed_is_broken(repository, capsys):
-    true = releases.Manifest.model_validate(project.manifest_of(repository, "v1.0.0")).model_dump()
+    true = releases.Manifest.model_validate(released.manifest_of(repository, "v1.0.0")).model_dump()
     for changes, link in (
         ({"lock": "0" * 64}, "BROKEN lock dvc.lock"),
         ({"params": {}}, "BROKEN params params.yaml"),
         ({"weights": {releases.ADAPTER: "0" * 64}}, "BROKEN trained models/candidate"),
         ({"base": {"source": "x", "sha256": "0" * 64}}, "BROKEN trained from"),
-        (only(project.TRAIN, "0" * 32), "the commit records it as"),
-        (only(project.IN_DVC, "../../../../etc/passwd"), "the commit records it as"),
-        (only(project.IN_GIT, None), f"BROKEN data {project.IN_GIT}"),
+        (only(released.TRAIN, "0" * 32), "the commit records it as"),
+        (only(released.IN_DVC, "../../../../etc/passwd"), "the commit records it as"),
+        (only(released.IN_GIT, None), f"BROKEN data {released.IN_GIT}"),
         ({"version": "v1.0.1"}, "BROKEN release"),
         ({"commit": "0" * 40}, "BROKEN release"),
     ):
@@ -173,6 +188,32 @@ def test_a_manifest_that_was_changed_is_broken(repository, capsys):
         assert link in shown
         forged(repository, **releases.Manifest.model_validate(true).__dict__)
     assert trace(capsys, "v1.0.0")[0] == 0
+
+
+def test_the_released_files_are_those_of_the_bundle_or_else_of_training(repository, capsys):
+    weights = released.manifest_of(repository, "v1.0.0")["weights"]
+    lock = git.show(f"{MODEL}@v1.0.0", "dvc.lock")
+    folder = dvc.recorded_hash(lock, released.CANDIDATE)
+    listing = json.loads(released.cached(repository, folder).read_text())
+    record = next(member["md5"] for member in listing if member["relpath"] == "bundle.json")
+    named = Bundle.read(released.cached(repository, record)).model_copy(update={"release": f"{MODEL}@v1.0.0"})
+    digest = hashlib.sha256(named.text().encode()).hexdigest()
+
+    forged(repository, weights={**weights, "bundle.json": digest})
+    code, shown = trace(capsys, "v1.0.0")
+    assert code == 0
+    assert "(that of models/candidate under the release's name)" in shown
+    forged(repository, weights={**weights, "bundle.json": "0" * 64})
+    assert trace(capsys, "v1.0.0")[0] == 4, "some other record, which is not here"
+
+    bundle = "b" * 32 + ".dir"
+    place = released.cached(repository, bundle)
+    place.parent.mkdir()
+    place.write_text(json.dumps([{"relpath": "bundle.json", "md5": record}]))
+    forged(repository, weights={**weights, "bundle.json": "0" * 64}, bundle=bundle)
+    code, shown = trace(capsys, "v1.0.0")
+    assert code == 3
+    assert "BROKEN weights bundle.json" in shown
 
 
 def test_a_release_of_another_tool_and_its_assignment_are_inconclusive(repository, capsys):

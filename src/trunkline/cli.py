@@ -68,7 +68,10 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
         "--environment": {"metavar": "NAME", "help": "only of this one"},
         "--json": {"action": "store_true", "help": "as a JSON list"},
     },
-    "trace": {"what": {"metavar": "WHAT", "help": "a release (v1.2.0), a tag of the registry, or a commit"}},
+    "trace": {
+        "what": {"metavar": "WHAT", "help": "a release (v1.2.0), a tag of the registry, or a commit"},
+        "--fetch": {"action": "store_true", "help": "ask the DVC remote for what is not here"},
+    },
     "affected": {"--customer": {"metavar": "ID", "required": True, "help": "as in the raw data"}},
 }
 # Operations whose verdict is the exit code; `run` of the others gives what it found, with or without one.

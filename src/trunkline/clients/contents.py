@@ -1,6 +1,6 @@
-"""A file as a release recorded it, found again where this machine has it; nothing is believed, all is hashed.
+"""A file as a release recorded it, found again in Git, DVC's cache, the working tree or the DVC remote.
 
-Looked for in Git, in DVC's cache and in the working tree; only `fetch` asks a remote.
+Nothing is believed: everything is hashed anew, and nothing that is found damaged is removed.
 """
 
 import json
@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dvc.config import NoRemoteError
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
@@ -36,10 +37,12 @@ class Places:
 
     Args:
         scratch: an empty folder for what comes out of Git or a remote.
+        remote: whether the default DVC remote is asked for what is not here. It is today's remote, not the one that
+            was configured when a release was made.
     """
 
-    def __init__(self, scratch: Path) -> None:
-        self._scratch = scratch
+    def __init__(self, scratch: Path, remote: bool) -> None:
+        self._scratch, self._remote = scratch, remote
         self._made = 0
         self._repo = _repository()
         self._cache = None if self._repo is None else Path(self._repo.cache.local.path)
@@ -48,55 +51,63 @@ class Places:
         """The file of a commit, the first place that has the recorded bytes; None where no place has it.
 
         A file with other bytes than recorded is returned only from where the recorded ones must be: from Git's
-        commit, or under its name in the cache. In the working tree it may just be another version.
+        commit, or under its name in cache and remote. In the working tree it may just be another version.
+
+        Raises:
+            Error: the remote cannot be reached.
         """
         if content.md5 is None:
             return self._in_git(commit, path)
-        cached = self.cached(content.md5)
+        cached = self._cached(content.md5)
         if cached is not None and cached.sha256 == content.sha256:
             return cached
         local = Path(path)
         if local.is_file() and files.sha256(local) == content.sha256:
             return Found("the working tree", local, content.sha256)
-        return cached
+        return self._fetched(content.md5) or cached
 
-    def fetch(self, md5: str) -> Found:
-        """The file that the default DVC remote holds under a hash; its content may be another.
-
-        The remote is today's, not the one that was configured when the release was made.
+    def stored(self, md5: str) -> Found | None:
+        """The file that DVC's cache, or else the remote, holds under a hash; its content may be another.
 
         Raises:
-            Error: there is no remote, it cannot be reached, or does not hold it.
+            Error: the remote cannot be reached.
         """
-        hint = "run `dvc push` where it was made, and give this clone the same DVC remote"
-        if self._repo is None or not _MD5.fullmatch(md5):
-            raise Error(f"{md5!r} is in no DVC remote: DVC is not set up here, or this is no hash", hint)
+        return self._cached(md5) or self._fetched(md5)
+
+    def members(self, folder: str | None) -> dict[str, str]:
+        """MD5 by name of the files in a folder that DVC knows by a hash; empty where its list is not here.
+
+        Raises:
+            Error: the remote cannot be reached.
+        """
+        found = self.stored(folder) if folder else None
+        try:
+            listed = json.loads(found.path.read_bytes()) if found else []
+            return {str(member["relpath"]): str(member["md5"]) for member in listed}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def _cached(self, md5: str) -> Found | None:
+        # The hash comes from a tag, which anybody with the right to push may write: it must not lead elsewhere.
+        if self._cache is None or not _MD5.fullmatch(md5):
+            return None
+        path = self._cache / md5[:2] / md5[2:]
+        return Found("the DVC cache", path, files.sha256(path)) if path.is_file() else None
+
+    def _fetched(self, md5: str) -> Found | None:
+        if not self._remote or self._repo is None or not _MD5.fullmatch(md5):
+            return None
         target = self._new()
         try:
             objects = self._repo.cloud.get_remote_odb()
             objects.fs.get_file(objects.oid_to_path(md5), str(target))
-        except FileNotFoundError:
-            raise Error(f"neither the DVC cache nor the remote holds {md5}", hint) from None
-        except DvcException as error:
-            raise Error(f"the DVC cache does not hold {md5}, and {error}", hint) from None
+        except (NoRemoteError, FileNotFoundError):
+            return None
         except Exception as error:  # every kind of storage has exceptions of its own
             first = (str(error).splitlines() or [""])[0]
-            raise Error(f"the DVC remote cannot be read: {first or type(error).__name__}", hint) from error
+            problem = f"the DVC remote cannot be read: {first or type(error).__name__}"
+            raise Error(problem, "check `dvc remote list`, its credentials and the network") from error
         return Found("the DVC remote", target, files.sha256(target))
-
-    def cached(self, md5: str) -> Found | None:
-        """The file that DVC's cache holds under a hash; its content may be another."""
-        path = self._object(md5)
-        return Found("the DVC cache", path, files.sha256(path)) if path else None
-
-    def members(self, folder: str | None) -> dict[str, str]:
-        """MD5 by name of the files in a folder that DVC knows by a hash; empty where the cache lacks it."""
-        path = self._object(folder) if folder else None
-        try:
-            listed = json.loads(path.read_bytes()) if path else []
-            return {str(member["relpath"]): str(member["md5"]) for member in listed}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
 
     def _in_git(self, commit: str, path: str) -> Found | None:
         target = self._new()
@@ -105,13 +116,6 @@ class Places:
         except Error:
             return None
         return Found("Git", target, files.sha256(target))
-
-    def _object(self, md5: str) -> Path | None:
-        # The hash comes from a tag, which anybody with the right to push may write: it must not lead elsewhere.
-        if self._cache is None or not _MD5.fullmatch(md5):
-            return None
-        path = self._cache / md5[:2] / md5[2:]
-        return path if path.is_file() else None
 
     def _new(self) -> Path:
         self._made += 1

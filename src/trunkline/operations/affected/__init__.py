@@ -37,7 +37,7 @@ def run(params: Params, customer: str) -> tuple[str, Verdict]:
     model = params.project.name
     state = registry.of(tags.known(), model)
     with tempfile.TemporaryDirectory() as scratch:
-        search = Search(wanted, Places(Path(scratch)))
+        search = Search(wanted, Places(Path(scratch), remote=True))
         here = working_tree(params, wanted)
         released = [*state.withdrawn.values(), *state.versions.values()]
         progress = Progress("affected", len(released), "releases")

@@ -104,10 +104,10 @@ class Search:
 
     def _find(self, path: str, content: Content, manifest: Manifest) -> Found:
         found = self._places.find(manifest.commit, path, content)
-        if content.md5 is not None and (found is None or found.sha256 != content.sha256):
-            found = self._places.fetch(content.md5)
-        if found is None:
+        if found is None and content.md5 is None:
             raise Error(f"commit {manifest.commit[:12]} is not in this clone", "git fetch --unshallow --tags")
+        if found is None:
+            raise Error(f"neither the DVC cache nor a remote holds {content.md5}", "dvc push it where it was made")
         if found.sha256 != content.sha256:
             raise Error(f"what {found.where} holds is not what was released", "restore it from a backup")
         return found

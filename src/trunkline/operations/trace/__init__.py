@@ -17,24 +17,25 @@ from trunkline.words import plain
 _WIDTH = 118
 
 
-def run(params: Params, what: str) -> tuple[str, Verdict]:
-    """Trace a release, a tag of the registry or a commit; nothing is fetched but tags.
+def run(params: Params, what: str, fetch: bool = False) -> tuple[str, Verdict]:
+    """Trace a release, a tag of the registry or a commit.
 
     Args:
         what: ``v1.2.0``, ``<model>@v1.2.0``, ``<model>#production#3``, or a commit.
+        fetch: whether the DVC remote is asked for what is not here.
 
     Returns:
         Every link with what was found of it, and the verdict: fail where one is broken, inconclusive where one
         could not be verified here.
 
     Raises:
-        Error: it leads to no release.
+        Error: it leads to no release, or the DVC remote cannot be reached.
     """
     model = params.project.name
     state = registry.of(tags.known(), model)
     start = starts.find(what, model, state)
     with tempfile.TemporaryDirectory() as scratch:
-        chain = [*start.links, *links.behind(start.release, Places(Path(scratch)))]
+        chain = [*start.links, *links.behind(start.release, Places(Path(scratch), remote=fetch))]
     event = registry.parse(start.release.name)
     gone = isinstance(event, Registration) and event.version in state.withdrawn
     head = f"{start.release.name}{', which was withdrawn' if gone else ''}: {lineage.sentence(chain)}"

@@ -18,7 +18,7 @@ from trunkline.verdict import Verdict
 LOCK, PARAMS, TRAIN, CANDIDATE = "dvc.lock", "params.yaml", "data/train.parquet", "models/candidate"
 _IDENTITY = "bundle.json"
 _UNSHALLOW = "`git fetch --unshallow --tags` may bring it"
-_FETCH = "`dvc fetch --all-tags` brings it, if the DVC remote has it"
+_FETCH = "`--fetch` asks the DVC remote for it"
 
 
 def behind(tag: Tag, places: Places) -> Iterator[Link]:
@@ -58,11 +58,11 @@ def _code(manifest: Manifest, lock: bytes | None) -> Iterator[Link]:
     try:
         git.resolve(manifest.commit)
     except Error:
-        yield Link("code", f"commit {manifest.commit}", Verdict.INCONCLUSIVE, _UNSHALLOW)
+        yield Link("code", f"commit {_short(manifest.commit)}", Verdict.INCONCLUSIVE, _UNSHALLOW)
     else:
-        yield Link("code", f"commit {manifest.commit}", Verdict.PASS, "in this clone")
+        yield Link("code", f"commit {_short(manifest.commit)}", Verdict.PASS, "in this clone")
     found = None if lock is None else hashlib.sha256(lock).hexdigest()
-    yield compared("lock", f"{LOCK} {manifest.lock}", manifest.lock, found, _said(lock))
+    yield compared("lock", f"{LOCK} {_short(manifest.lock)}", manifest.lock, found, _said(lock))
     params = _show(manifest.commit, PARAMS)
     yield compared("params", PARAMS, manifest.params, None if params is None else _yaml(params), _said(params))
 
@@ -78,7 +78,7 @@ def _training(manifest: Manifest) -> Link:
         written = None
     if written is None:
         return Link("training", shown, Verdict.INCONCLUSIVE, f"{_UNSHALLOW}{run}")
-    what = f"commit {written.commit} by {written.author} at {written.time}: {shown}"
+    what = f"commit {_short(written.commit)} by {written.author} at {written.time}: {shown}"
     if not written.certain:
         return Link("training", what, Verdict.INCONCLUSIVE, f"this clone is shallow: {_UNSHALLOW}{run}")
     return Link("training", what, Verdict.PASS, f"it wrote {LOCK}{run}")
@@ -87,31 +87,47 @@ def _training(manifest: Manifest) -> Link:
 def _weights(manifest: Manifest, trained: Mapping[str, str], places: Places) -> Iterator[Link]:
     """The released files: in the bundle, or those of them that training wrote."""
     members = places.members(manifest.bundle)
+    identity = _bundle(trained.get(_IDENTITY), places)
     for name, expected in sorted(manifest.weights.items()):
-        found = places.cached(members[name]) if name in members else None
+        found = places.stored(members[name]) if name in members else None
+        note = _where(found, _FETCH)
+        value = found and found.sha256
         if found is None and name in trained:
-            other = places.cached(trained[name])
             # The bundle has a bundle.json of its own: only the right bytes tell anything.
-            found = other if other is not None and other.sha256 == expected else None
-        yield compared("weights", f"{name} {expected}", expected, found and found.sha256, _where(found, _FETCH))
+            value, note = _as_trained(name, expected, trained, places), f"as in {CANDIDATE} of that commit"
+        if value is None and name == _IDENTITY and identity is not None:
+            value, note = _renamed(identity, manifest), f"that of {CANDIDATE} under the release's name"
+        yield compared("weights", f"{name} {_short(expected)}", expected, value, note if value else _FETCH)
+
+
+def _as_trained(name: str, expected: str, trained: Mapping[str, str], places: Places) -> str | None:
+    found = places.stored(trained[name])
+    return expected if found is not None and found.sha256 == expected else None
+
+
+def _renamed(identity: Bundle, manifest: Manifest) -> str | None:
+    """The hash of the trained model's record once it bears the release's name; None where it is another."""
+    text = identity.model_copy(update={"release": f"{manifest.model}@{manifest.version}"}).text()
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return digest if digest == manifest.weights[_IDENTITY] else None
 
 
 def _trained(manifest: Manifest, trained: Mapping[str, str], places: Places) -> Iterator[Link]:
     """What the trained model says of itself: its weights, the data it was trained on, the model it began as."""
     bundle = _bundle(trained.get(_IDENTITY), places)
-    note = f"as {CANDIDATE}/{_IDENTITY} of that commit says" if bundle else _FETCH
+    note = f"says {CANDIDATE}/{_IDENTITY}" if bundle else _FETCH
     if manifest.kind == "lora":
         made = None if bundle is None else {name: manifest.weights.get(name) for name in bundle.weights}
         yield compared("trained", f"{CANDIDATE} of the released weights", bundle and bundle.weights, made, note)
     data, base = manifest.data.get(TRAIN), manifest.base.get("sha256")
     expected = data.sha256 if data else None
-    yield compared("trained on", f"{TRAIN} {expected}", expected, bundle and bundle.trained_on, note)
-    yield compared("trained from", f"{manifest.base.get('source')} {base}", base, bundle and bundle.base, note)
+    yield compared("trained on", f"{TRAIN} {_short(expected)}", expected, bundle and bundle.trained_on, note)
+    yield compared("trained from", f"{manifest.base.get('source')} {_short(base)}", base, bundle and bundle.base, note)
 
 
 def _bundle(md5: str | None, places: Places) -> Bundle | None:
     """The trained model's record, if the cache holds the very one that the commit names."""
-    found = places.cached(md5) if md5 else None
+    found = places.stored(md5) if md5 else None
     if found is None or hashlib.md5(found.path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
         return None
     try:
@@ -122,7 +138,7 @@ def _bundle(md5: str | None, places: Places) -> Bundle | None:
 
 def _data(path: str, manifest: Manifest, recorded: Mapping[str, str], places: Places) -> Link:
     content = manifest.data[path]
-    what = f"{path} {content.sha256}"
+    what = f"{path} {_short(content.sha256)}"
     known = recorded.get(path) or _added(manifest.commit, path)
     if content.md5 is not None and known not in (None, content.md5):
         return Link("data", what, Verdict.FAIL, f"the commit records it as {known}, the manifest as {content.md5}")
@@ -160,6 +176,11 @@ def _show(commit: str, path: str) -> bytes | None:
 
 def _said(content: bytes | None) -> str:
     return _UNSHALLOW if content is None else "in that commit"
+
+
+def _short(value: str | None) -> str:
+    """Enough of a hash to find it by; the whole of it is in the release's tag."""
+    return (value or "nothing")[:12]
 
 
 def _where(found: Found | None, hint: str) -> str:
