@@ -29,6 +29,22 @@ def change(known: list[Tag], content: str = "v1") -> Change:
     )
 
 
+def publish(content: str) -> None:
+    publishing.publish(lambda known: change(known, content))
+
+
+def forked(action) -> int:
+    """Do something in a process of its own, which ends with 0 if it was done."""
+    child = os.fork()
+    if child == 0:
+        try:
+            action()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return child
+
+
 def on_origin(folder, content: str = "m.yaml") -> str:
     return starter.git(folder.parent / "origin.git", "show", f"{BRANCH}:{content}")
 
@@ -49,7 +65,7 @@ def test_a_lost_race_is_decided_anew_with_what_the_winner_made(clones, monkeypat
     def decide(known):
         if not seen:
             os.chdir(clones[1])
-            publishing.publish(lambda there: change(there, "winner"))
+            publish("winner")
             os.chdir(clones[0])
         seen.append([tag.name for tag in known])
         return change(known, "second")
@@ -58,6 +74,18 @@ def test_a_lost_race_is_decided_anew_with_what_the_winner_made(clones, monkeypat
     assert seen == [[], ["m#production#1"]]
     assert on_origin(clones[0]) == "second"
     assert starter.git(clones[0], "log", "--format=%s", f"origin/{BRANCH}") == "serve second\nserve winner"
+
+
+def test_many_who_publish_at_once_all_get_through_one_after_the_other(clones, nameless):
+    folders = [*clones, nameless / "clone-2", nameless / "clone-3"]
+    for folder in folders[2:]:
+        starter.git(nameless, "clone", "-q", "--depth=1", f"file://{nameless}/origin.git", str(folder))
+    children = [forked(lambda folder=folder: (os.chdir(folder), publish(str(folder)))) for folder in folders]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0, 0]
+    assert [tag.name for tag in tags.published("origin")] == [f"m#production#{number}" for number in range(1, 5)]
+    branches.refresh("origin", "env/")
+    served = starter.git(clones[0], "log", "--format=%s", f"origin/{BRANCH}").split("\n")
+    assert sorted(served) == sorted(f"serve {folder}" for folder in folders)
 
 
 def test_a_race_is_not_run_for_ever(clones, monkeypatch):
@@ -103,11 +131,7 @@ def test_killed_before_or_after_the_push_it_is_run_again(clones, hook, seen):
     path, pid = clones[0].parent / hook, clones[0].parent / "pid"
     path.write_text(f"#!/bin/sh\n[ -e {pid} ] || exit 0\nkill -9 $(cat {pid})\nrm {pid}\nexit 1\n")
     path.chmod(0o755)
-    child = os.fork()
-    if child == 0:
-        pid.write_text(str(os.getpid()))
-        publishing.publish(change)
-        os._exit(0)
+    child = forked(lambda: (pid.write_text(str(os.getpid())), publish("v1")))
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     assert tags.everything() == []
     assert [len(found) for found in [tags.published("origin")] if found] == seen

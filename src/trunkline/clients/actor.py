@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from trunkline.clients.git.command import attempt
+from trunkline.clients.git import clone
 from trunkline.errors import Error
 from trunkline.records.release import Decision
 
@@ -44,4 +44,4 @@ def run() -> str | None:
 
 
 def _configured() -> str:
-    return os.environ.get("GIT_AUTHOR_NAME") or attempt("config", "--get", "user.name").stdout.decode().strip()
+    return os.environ.get("GIT_AUTHOR_NAME") or clone.configured("user.name") or ""

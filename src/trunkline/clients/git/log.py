@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from trunkline.clients.git import clone
 from trunkline.clients.git.command import attempt, git
 
 
@@ -33,8 +34,7 @@ def last_written(commit: str, path: str) -> Written | None:
     if not told:
         return None
     found, author, time, parents = told.split("\x00")
-    shallow = git("rev-parse", "--is-shallow-repository").strip() == b"true"
-    return Written(found, author, time, certain=bool(parents) or not shallow)
+    return Written(found, author, time, certain=bool(parents) or not clone.shallow())
 
 
 def tags_holding(commit: str) -> list[str]:
