@@ -143,8 +143,6 @@ def test_a_release_is_pinned_by_its_version_and_production_by_nothing(repository
     pin.run(settings, "base")
     assert "pins v1.0.0" in pin.run(settings)
     assert Production.read(path) == by_version
-    pin.run(settings, f"{releases.MODEL}@v1.0.0")
-    assert Production.read(path) == by_version
 
 
 @pytest.mark.parametrize(
