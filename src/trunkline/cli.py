@@ -75,8 +75,7 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
     "affected": {"--customer": {"metavar": "ID", "required": True, "help": "as in the raw data"}},
 }
 # Operations whose verdict is the exit code; `run` of the others gives what it found, with or without one.
-DECIDING = ("gate", "doctor")
-DECIDING = ("gate", "trace", "affected")
+DECIDING = ("gate", "doctor", "trace", "affected")
 
 
 def _parser() -> argparse.ArgumentParser:
