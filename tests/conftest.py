@@ -35,6 +35,21 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.build(tmp_path_factory.mktemp("tiny") / "base")
 
 
+@pytest.fixture(scope="session")
+def merged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone whose `main` holds a finished run, beside its origin and DVC remote; see tests/pull_request.py."""
+    import pull_request
+
+    return pull_request.build(tmp_path_factory.mktemp("merged") / "world")
+
+
+@pytest.fixture
+def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which a step of a job sets its outputs; `pull_request.outputs` reads it."""
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    return tmp_path / "output"
+
+
 @pytest.fixture
 def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Run the test in an empty folder, as stages use paths relative to the current one."""
