@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import github_double
+import pull_request as pr
 import starter
 from github_double import BOT, HEAD
-from trunkline import cli, findings
+from trunkline import cli, findings, params
 from trunkline.clients import cml as cml_client
 from trunkline.clients import files, reports
 from trunkline.errors import Error
@@ -456,3 +457,75 @@ def test_no_secret_is_shown_whatever_goes_wrong(project, double, cml, caplog, mo
     (cml.parent / "trouble").write_text("crash")
     said += run(project, "auto")[0]
     assert "ghs_read" not in said + caplog.text + summary(project) + json.dumps(double.threads)
+
+
+# A commit instead of the working tree.
+
+
+@pytest.fixture
+def commits(merged, tmp_path, monkeypatch, double) -> Path:
+    """The base branch's clone, in the job of a pull request whose commit with reports is HEAD of `clone`."""
+    clone = pr.copied(merged.parent, tmp_path / "world")
+    base = pr.cloned(clone, "base")
+    monkeypatch.chdir(base)
+    double.commits.add(starter.git(clone, "rev-parse", "HEAD"))
+    return clone
+
+
+def judge_commit(clone: Path, double, commit: str | None = None) -> tuple[str, Verdict]:
+    starter.git(clone, "push", "-q", "origin", "HEAD:refs/heads/better")
+    commit = commit or starter.git(clone, "rev-parse", "HEAD")
+    double.commits.add(commit)
+    settings = params.load(clone.parent / "base/params.yaml")
+    return comment.run(settings, lambda seconds: None, commit)
+
+
+def test_a_commits_own_reports_decide_and_the_status_is_set_on_it(commits, double):
+    said, verdict = judge_commit(commits, double)
+    commit = starter.git(commits, "rev-parse", "HEAD")
+    assert verdict is Verdict.PASS
+    assert said.endswith(f"trunkline/gate is success on {commit[:12]}")
+    (status,) = double.statuses
+    assert (status["sha"], status["state"]) == (commit, "success")
+    assert f"trunkline/gate for {commit} says" in double.threads[42][0]["body"]
+    assert "what was found" in double.threads[42][0]["body"]
+
+
+def test_a_commit_that_forges_a_report_gets_no_success_and_its_page_is_not_shown(commits, double):
+    pr.found(commits, "compare", Verdict.FAIL)
+    shutil.copy(commits / "found/compare.json", commits / "reports/compare.json")
+    pr.commit(commits, "whose lock says otherwise")
+    assert judge_commit(commits, double)[1] is Verdict.FAIL
+    body = double.threads[42][0]["body"]
+    assert body.startswith(f"{MARKER}\n## support-triage: fail\n")
+    assert "what was found" not in body
+    assert "fail  compare  compare.limit: as measured" in body
+
+
+def test_a_commit_whose_code_params_or_data_are_others_is_pending(commits, double):
+    starter.settings(commits, train__epochs=7)
+    pr.commit(commits, "other params, the same reports")
+    assert judge_commit(commits, double)[1] is Verdict.INCONCLUSIVE
+    assert double.statuses[0]["state"] == "pending"
+    body = double.threads[42][0]["body"]
+    assert (
+        "```text\ninconclusive  dvc  the reports are not of this code, data and params (train, compare changed)" in body
+    )
+
+
+def test_nothing_that_a_commit_says_is_rendered_in_the_findings(commits, double):
+    message = "``` @everyone ![x](http://evil/x.png)"
+    pr.found(commits, "compare", Verdict.FAIL, message)
+    pr.repro(commits)
+    pr.commit(commits, "without a page of this verdict")
+    assert judge_commit(commits, double)[1] is Verdict.FAIL
+    body = double.threads[42][0]["body"]
+    inside = body.partition("```text\n")[2].partition("\n```")[0]
+    assert "@everyone" in inside
+    assert body.count("```") == 2
+
+
+def test_a_commit_that_is_nowhere_is_an_error_and_sets_nothing(commits, double):
+    with pytest.raises(Error, match="cannot fetch commit"):
+        judge_commit(commits, double, "f" * 40)
+    assert double.statuses == []

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import pull_request as pr
 import starter
 from trunkline import cli, findings
 from trunkline.clients import files
@@ -90,3 +91,18 @@ def test_without_a_pipeline_nothing_passes(pipeline):
     text, verdict = run(pipeline)
     assert verdict is Verdict.INCONCLUSIVE
     assert "dvc.yaml not found" in text
+
+
+def test_a_commit_is_judged_by_what_it_holds_and_not_by_the_working_tree(merged, tmp_path, monkeypatch, capsys):
+    clone = pr.copied(merged.parent, tmp_path / "world")
+    commit = starter.git(clone, "rev-parse", "HEAD")
+    base = pr.cloned(clone, "base")
+    monkeypatch.chdir(base)
+    (base / "reports/compare.json").unlink()
+    assert cli.main(["gate", "--commit", commit]) == 0
+    assert "every check of 7 reports passed" in capsys.readouterr().out
+    (clone / "data/raw/2026-07.jsonl").write_text("other data\n")
+    changed = pr.commit(clone, "other data")
+    starter.git(clone, "push", "-q", "origin", "main")
+    assert cli.main(["gate", "--commit", changed]) == 4
+    assert "data, train, compare changed" in capsys.readouterr().out

@@ -7,7 +7,7 @@ token may not write, as for a fork, the job's summary shows the report instead.
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import NamedTuple
 
 from trunkline import excerpt, findings
 from trunkline.clients import cml, reports
@@ -16,7 +16,6 @@ from trunkline.errors import Error
 from trunkline.params import Params
 from trunkline.verdict import Verdict
 
-REPORT = Path("reports/report.md")
 CONTEXT = "trunkline/gate"
 # A required status that is pending blocks the merge as a failed one does, and says what is true: nothing was
 # shown to be wrong, and nothing is decided until a human looks. The job that runs `trunkline gate` is red anyway.
@@ -33,72 +32,110 @@ MOST_OF_SUMMARY = 2**20 // 4
 _log = logging.getLogger(__name__)
 
 
-def run(params: Params, wait: Callable[[float], None] = time.sleep) -> tuple[str, Verdict]:
+class _Judged(NamedTuple):
+    """What is posted about a commit; None where there is no pull request.
+
+    Attributes:
+        page: the report, or why there is none of this verdict.
+    """
+
+    commit: str | None
+    sentence: str
+    verdict: Verdict
+    page: str | Error
+
+
+def run(params: Params, wait: Callable[[float], None] = time.sleep, commit: str | None = None) -> tuple[str, Verdict]:
     """Set the status and post ``reports/report.md``.
 
     Args:
         wait: called with the seconds to wait before GitHub is asked again.
+        commit: judge what this commit holds instead of the working tree, and set the status on it; 40 hex
+            digits. A report that it lacks, or that is not of this verdict, is replaced by what was found.
 
     Returns:
         What was done where, and the verdict that ``trunkline gate`` gives.
 
     Raises:
-        Error: this is no GitHub Actions job, there is no report of this verdict, or GitHub cannot be reached.
+        Error: this is no GitHub Actions job, there is no such commit or no report of this verdict, or GitHub
+            cannot be reached.
     """
     job = workflow.here()
-    found = findings.collect(reports.read(findings.REQUIRED), reports.changed_stages())
-    sentence = f"{params.project.name}: {findings.sentence(found)}"
-    verdict = findings.verdict_of(found)
+    judged = _judge_here(params, job) if commit is None else _judge(params, commit)
     if job.pull is None:
-        workflow.add_summary(_document(params, job, sentence, verdict, MOST_OF_SUMMARY))
-        return "this run has no pull request: the report is in the job's summary", verdict
+        workflow.add_summary(_document(params, job, judged, MOST_OF_SUMMARY))
+        return "this run has no pull request: the report is in the job's summary", judged.verdict
     github = GitHub(job, wait)
     # The status comes first: whatever happens to the comment, an earlier verdict must not stand.
-    status = _set_status(github, job.pull, STATES[verdict], sentence, job.run)
+    status = _set_status(github, judged, job.run)
     try:
-        body = _document(params, job, sentence, verdict, MOST_CHARACTERS)
+        body = _document(params, job, judged, MOST_CHARACTERS)
         where = _post(github, job, job.pull, body, params)
     except Refused as refused:
         _log.warning("comment  %s; the report goes to the job's summary (%s)", refused.problem, refused.hint)
-        workflow.add_summary(_document(params, job, sentence, verdict, MOST_OF_SUMMARY))
+        workflow.add_summary(_document(params, job, judged, MOST_OF_SUMMARY))
         where = "the report is in the job's summary"
-    return f"{where}\n{status}", verdict
+    return f"{where}\n{status}", judged.verdict
 
 
-def _set_status(github: GitHub, pull: PullRequest, state: State, sentence: str, run: str) -> str:
+def _judge_here(params: Params, job: Workflow) -> _Judged:
+    found = findings.collect(reports.read(findings.REQUIRED), reports.changed_stages())
+    verdict = findings.verdict_of(found)
+    page = _of_verdict(reports.page(), verdict)
+    return _Judged(job.pull.head if job.pull else None, _sentence(params, found), verdict, page)
+
+
+def _judge(params: Params, commit: str) -> _Judged:
+    left = reports.of_commit(commit, findings.REQUIRED)
+    found = findings.collect(left.reports, left.changed)
+    verdict = findings.verdict_of(found)
+    page = _of_verdict(left.page, verdict)
+    if isinstance(page, Error):
+        # Names of stages and messages of checks are not ours: nothing of them is rendered.
+        lines = [f"{finding.verdict}  {finding.step}  {finding.text}".replace("`", "'") for finding in found]
+        page = f"## {params.project.name}: {verdict}\n\n{page.problem}.\n\n```text\n" + "\n".join(lines) + "\n```"
+    return _Judged(commit, _sentence(params, found), verdict, page)
+
+
+def _sentence(params: Params, found: list[findings.Finding]) -> str:
+    return f"{params.project.name}: {findings.sentence(found)}"
+
+
+def _of_verdict(page: str | Error, verdict: Verdict) -> str | Error:
+    """The report, unless it says something else than the gate."""
+    if isinstance(page, Error):
+        return page
+    first = page.strip().partition("\n")[0]
+    # A report left over from another tree would say pass above a status that says fail.
+    if not first.endswith(f": {verdict}"):
+        problem = f"{reports.PAGE} begins with {first[:80]!r}, but the gate says {verdict}"
+        return Error(problem, "run `trunkline report`, then this again")
+    return page.strip()
+
+
+def _set_status(github: GitHub, judged: _Judged, run: str) -> str:
+    state, commit = STATES[judged.verdict], judged.commit or ""
     try:
-        github.set_status(pull.head, CONTEXT, state, sentence, run)
+        github.set_status(commit, CONTEXT, state, judged.sentence, run)
     except Refused as refused:
         _log.warning("comment  %s; %s stays as it was (%s)", refused.problem, CONTEXT, refused.hint)
-        return f"{CONTEXT} was not set to {state} on {pull.head[:12]}"
-    return f"{CONTEXT} is {state} on {pull.head[:12]}"
+        return f"{CONTEXT} was not set to {state} on {commit[:12]}"
+    return f"{CONTEXT} is {state} on {commit[:12]}"
 
 
-def _document(params: Params, job: Workflow, sentence: str, verdict: Verdict, limit: int) -> str:
+def _document(params: Params, job: Workflow, judged: _Judged, limit: int) -> str:
     """The marker, the report as far as it fits, and what it was made of."""
+    if isinstance(judged.page, Error):
+        raise judged.page
     head = f"{_marker(params)}\n"
-    commit = f" for {job.pull.head}" if job.pull else ""
-    foot = f"\n\n{CONTEXT}{commit} says {sentence} in [this run]({job.run}).\n"
+    commit = f" for {judged.commit}" if judged.commit else ""
+    foot = f"\n\n{CONTEXT}{commit} says {judged.sentence} in [this run]({job.run}).\n"
     notice = f"\n\nThe report is longer than GitHub allows here; [this run]({job.run}) has the whole of it."
-    return head + excerpt.fit(_report(verdict), limit - len(head) - len(foot), notice) + foot
+    return head + excerpt.fit(judged.page, limit - len(head) - len(foot), notice) + foot
 
 
 def _marker(params: Params) -> str:
     return f"<!-- trunkline:report:{params.project.name} -->"
-
-
-def _report(verdict: Verdict) -> str:
-    hint = "run `trunkline report`, then this again"
-    try:
-        text = REPORT.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "not found" if isinstance(error, FileNotFoundError) else "cannot be read"
-        raise Error(f"{REPORT} {reason}", hint) from None
-    first = text.partition("\n")[0]
-    # A report left over from another tree would say pass above a status that says fail.
-    if not first.endswith(f": {verdict}"):
-        raise Error(f"{REPORT} begins with {first[:80]!r}, but the gate says {verdict}", hint)
-    return text
 
 
 def _post(github: GitHub, job: Workflow, pull: PullRequest, body: str, params: Params) -> str:

@@ -6,12 +6,22 @@ from trunkline.params import Params
 from trunkline.verdict import Verdict
 
 
-def run(params: Params) -> tuple[str, Verdict]:
+def run(params: Params, commit: str | None = None) -> tuple[str, Verdict]:
     """Read every report, and ask DVC whether they still describe this working tree.
+
+    Args:
+        commit: judge what this commit holds instead, without its data; 40 hex digits.
 
     Returns:
         One line a finding that is not a pass and a last line with the verdict; and the verdict.
+
+    Raises:
+        Error: there is no such commit.
     """
-    found = findings.collect(reports.read(findings.REQUIRED), reports.changed_stages())
+    if commit is None:
+        found = findings.collect(reports.read(findings.REQUIRED), reports.changed_stages())
+    else:
+        left = reports.of_commit(commit, findings.REQUIRED)
+        found = findings.collect(left.reports, left.changed)
     lines = [f"{finding.verdict:<14}{finding.step:<12}{finding.text}" for finding in found]
     return "\n".join([*lines, f"{params.project.name}: {findings.sentence(found)}"]), findings.verdict_of(found)
