@@ -300,6 +300,22 @@ def test_a_checkpoint_is_used_only_whole_and_only_by_its_own_run(in_tmp):
     assert checkpoint.read("a" * 64) is None
 
 
+def test_training_stops_at_the_budget_and_goes_on_where_it_was_when_that_is_raised(here, in_tmp):
+    train.run(here)
+    whole = candidate()
+    shutil.rmtree("models/candidate")
+    cheap = starter.settings(in_tmp, **QUICK | {"train__max_gpu_hours": 1.0e-9})
+    for _ in range(2):
+        with pytest.raises(Error, match=r"for 1 of 6 steps; train\.max_gpu_hours is 1e-09") as caught:
+            train.run(cheap)
+        assert "raise train.max_gpu_hours" in caught.value.hint
+        assert checkpoint.PATH.exists()
+        assert not Path("models/candidate").exists()
+    train.run(starter.settings(in_tmp, **QUICK | {"train__max_gpu_hours": 1.0}))
+    assert candidate()["adapter_model.safetensors"] == whole["adapter_model.safetensors"]
+    assert 0 < Report.read(Path("reports/train.json")).metrics["gpu_hours"] < 0.1
+
+
 def test_two_processes_train_what_one_does(here):
     train.run(here)
     alone = safetensors.torch.load_file("models/candidate/adapter_model.safetensors")

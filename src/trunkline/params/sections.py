@@ -144,6 +144,7 @@ class TrainParams(Section):
     precision: Precision
     attention: Attention
     checkpoint_seconds: Positive
+    max_gpu_hours: Positive
     seed: int
 
 

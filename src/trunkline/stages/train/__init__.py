@@ -21,7 +21,7 @@ from trunkline.clients.progress import Progress
 from trunkline.errors import Error
 from trunkline.params import Params, TrainParams
 from trunkline.records import Base, Bundle, Report, Task
-from trunkline.stages.train import adapter, checkpoint, examples
+from trunkline.stages.train import adapter, budget, checkpoint, examples
 from trunkline.stages.train.bodies import Bodies
 from trunkline.stages.train.curve import Curve
 from trunkline.stages.train.loop import History, Run, train
@@ -43,7 +43,8 @@ def run(params: Params) -> None:
     """Write ``models/candidate/`` (an adapter and its bundle), the report and the curve.
 
     Raises:
-        Error: an input is missing or damaged, examples are too long, memory is short, or the loss is not finite.
+        Error: an input is missing or damaged, examples are too long, memory is short, the loss is not finite, or
+            the budget is used up, which leaves the checkpoint.
     """
     frame = examples.read(TRAIN)
     task = Task.read(TASK)
@@ -69,6 +70,7 @@ def run(params: Params) -> None:
         job = Run(loaded.model, encoded, prefix, params.train, processes, bodies if keep else None)
         key = _key(bundle, loaded, processes)
         history = _resume(key, optimizer, processes)
+        budget.check(job, history)
         if processes.leads:
             _describe(job, adapted, loaded)
             with Curve(history) as curve:
@@ -88,7 +90,9 @@ def _shares(params: TrainParams) -> bool:
 
 
 def _key(bundle: Bundle, loaded: LoadedModel, processes: Processes) -> str:
-    recipe = {name: value for name, value in bundle.params.items() if name != "checkpoint_seconds"}
+    recipe = {
+        name: value for name, value in bundle.params.items() if name not in ("checkpoint_seconds", "max_gpu_hours")
+    }
     identity = bundle.model_copy(update={"params": recipe})
     machine = f"{loaded.device.type} {loaded.model.dtype} {loaded.model.config._attn_implementation}"
     return checkpoint.key_of(bundle=identity.model_dump(mode="json"), machine=machine, processes=processes.count)
@@ -133,9 +137,10 @@ def _observer(job: Run, key: str, optimizer: Optimizer, history: History, curve:
         speed = (history.tokens - before) / max(now - start, 1e-9)
         curve.add(history)
         progress.update(history.steps, f"loss {history.losses[-1]:.3f}  {speed:.0f} tokens/s")
-        if now - saved >= job.params.checkpoint_seconds:
+        if now - saved >= job.params.checkpoint_seconds or budget.spent(job, history):
             checkpoint.write(key, {"optimizer": optimizer.state(), "history": history.state()})
             saved = time.monotonic()
+        budget.check(job, history)
 
     return observe
 
@@ -163,6 +168,7 @@ def _report(job: Run, adapted: peft.PeftModel, history: History) -> Report:
         "shared_tokens": job.prefix.length,
         "trainable_parameters": sum(parameter.numel() for parameter in adapter.trainable(adapted)),
         "seconds": round(history.seconds, 1),
+        "gpu_hours": round(budget.gpu_hours(job, history), 5),
         "examples_per_second": round(len(job.examples) * job.params.epochs / history.seconds, 2),
         "tokens_per_second": round(history.tokens / history.seconds),
         "peak_memory_gb": round(_peak_bytes() / 1e9, 2),
