@@ -1,0 +1,136 @@
+"""Processes and files that a run which was killed has left in a working tree, on Linux.
+
+DVC names its repository in ``DVC_ROOT`` for every command of a stage, and whatever that starts inherits it,
+so nothing else can be taken for a stage's process. What DVC and Trunkline run themselves is known by the
+program and its current folder. A process with a terminal is somebody's; it is never one of these.
+"""
+
+import os
+import re
+import select
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from trunkline.errors import Error
+
+_PROC = Path("/proc")
+_PROGRAMS = ("dvc", "trunkline")
+_PARTIAL = re.compile(r"\..+\.partial-(\d+)")
+_OTHERS = (".git", ".venv", "node_modules")
+RWLOCK = Path(".dvc/tmp/rwlock")
+
+
+class Process(NamedTuple):
+    """A process of an earlier run.
+
+    Attributes:
+        started: clock ticks since the machine started, which with the id no other process has.
+        command: what was run, at most 200 characters.
+    """
+
+    pid: int
+    started: int
+    command: str
+
+
+def processes(tree: Path) -> list[Process]:
+    """Those of this user that an earlier run has left in a working tree; never this process or those above it.
+
+    Raises:
+        Error: this system has no /proc.
+    """
+    if not (_PROC / "self/stat").is_file():
+        raise Error("this system has no /proc to find processes in", "end them by hand")
+    above = set(_ancestors(os.getpid()))
+    found = (_read(int(entry.name), tree.resolve()) for entry in _PROC.iterdir() if entry.name.isdigit())
+    return sorted(process for process in found if process is not None and process.pid not in above)
+
+
+def end(process: Process, patience: float) -> bool:
+    """Ask a process to end, kill it after ``patience`` seconds, and return whether it is gone."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        # From here on the handle means this process, whoever gets its number next.
+        if _stat(process.pid).started != process.started:
+            return True
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            signal.pidfd_send_signal(handle, how)
+            if select.select([handle], [], [], patience)[0]:
+                return True
+    except ProcessLookupError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def stale_files(tree: Path) -> list[Path]:
+    """Half-written files of processes that are gone, and DVC's list of who reads and writes what."""
+    found = [tree / RWLOCK] if (tree / RWLOCK).is_file() else []
+    for folder, names, plain in os.walk(tree):
+        partial = [name for name in (*names, *plain) if _abandoned(name)]
+        found += [Path(folder) / name for name in partial]
+        names[:] = [name for name in names if name not in _OTHERS and name not in partial and name != ".dvc"]
+    return sorted(found)
+
+
+def _abandoned(name: str) -> bool:
+    match = _PARTIAL.fullmatch(name)
+    if match is None:
+        return False
+    try:
+        # One that has ended stays listed until its parent asks for its exit code.
+        return _stat(int(match[1])).zombie
+    except OSError:
+        return True
+
+
+class _Stat(NamedTuple):
+    parent: int
+    terminal: int
+    started: int
+    zombie: bool
+
+
+def _stat(pid: int) -> _Stat:
+    # The program's name is in brackets and may hold anything, brackets too: proc(5).
+    fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    return _Stat(int(fields[1]), int(fields[4]), int(fields[19]), fields[0] == "Z")
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    while pid > 0:
+        yield pid
+        pid = _stat(pid).parent
+
+
+def _read(pid: int, tree: Path) -> Process | None:
+    """A process, if it is a leftover of this tree."""
+    place = _PROC / str(pid)
+    try:
+        stat = _stat(pid)
+        if stat.terminal or stat.zombie or place.stat().st_uid != os.getuid():
+            return None
+        argv = [word.decode(errors="replace") for word in (place / "cmdline").read_bytes().split(b"\0")[:-1]]
+        environment = (place / "environ").read_bytes().split(b"\0")
+        cwd = Path(os.readlink(place / "cwd"))
+    except (OSError, ValueError):
+        return None  # it has ended since it was listed, or is not ours to look at
+    root = next((os.fsdecode(entry[9:]) for entry in environment if entry.startswith(b"DVC_ROOT=")), None)
+    of_a_stage = root is not None and Path(root).resolve() == tree
+    if of_a_stage or (_is_step(argv) and cwd.is_relative_to(tree)):
+        return Process(pid, stat.started, " ".join(argv)[:200])
+    return None
+
+
+def _is_step(argv: list[str]) -> bool:
+    """Whether a command is `dvc`, `trunkline`, or Python running one of them."""
+    words = argv
+    if argv and Path(argv[0]).name.startswith("python"):
+        words = [word for word in argv[1:] if not word.startswith("-")]
+    return bool(words) and Path(words[0]).name in _PROGRAMS
