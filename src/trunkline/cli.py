@@ -40,10 +40,22 @@ OPERATIONS = {
     "history": "what served when, who decided, and why",
     "trace": "follow a release back to weights, training, data and code, and verify each hash",
     "affected": "which data sets and releases contain a customer",
+    "plan": "say what dvc.lock, code and params leave to run, without any data",
+    "push": "push data and weights to the DVC remote, prove it, write artifact/",
+    "adopt": "check an artifact, commit its dvc.lock and reports to the branch",
+    "reap": "end processes and clear files that a killed run has left here",
 }
 _BY = {"metavar": "NAME", "help": "who decides; default: whoever GitHub Actions or Git's configuration names"}
 # What an operation takes besides params.yaml: the arguments of `run`, as the parser names them.
+_COMMIT = {"--commit": {"metavar": "SHA", "help": "judge what this commit holds instead of the working tree"}}
 ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
+    "gate": _COMMIT,
+    "comment": _COMMIT,
+    "adopt": {
+        "folder": {"metavar": "FOLDER", "type": Path, "help": "where the artifact was unpacked"},
+        "--commit": {"metavar": "SHA", "help": "the pull request's head; default: the commit checked out here"},
+        "--branch": {"metavar": "NAME", "help": "the pull request's branch; default: the one checked out here"},
+    },
     "pin": {
         "revision": {
             "metavar": "RELEASE",

@@ -19,6 +19,7 @@ _OF_ACTIONS = (
 )
 _TOKENS = ("GITHUB_TOKEN", "GH_TOKEN")
 _SUMMARY = "GITHUB_STEP_SUMMARY"
+_OUTPUT = "GITHUB_OUTPUT"
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,23 @@ def add_summary(text: str) -> None:
     name = os.environ.get(_SUMMARY, "")
     if not name:
         raise Error(f"not set: {_SUMMARY}", "run this in a GitHub Actions job")
+    _append(_SUMMARY, name, text.rstrip("\n") + "\n")
+
+
+def set_outputs(**values: str) -> None:
+    """Set outputs of the job's step, each of one line; outside GitHub Actions do nothing.
+
+    Raises:
+        Error: the file that GitHub Actions named cannot be written.
+    """
+    name = os.environ.get(_OUTPUT, "")
+    if name:
+        _append(_OUTPUT, name, "".join(f"{key}={value}\n" for key, value in values.items()))
+
+
+def _append(variable: str, name: str, text: str) -> None:
     try:
         with Path(name).open("a", encoding="utf-8") as file:
-            file.write(text.rstrip("\n") + "\n")
+            file.write(text)
     except OSError as error:
-        raise Error(f"cannot write {name}: {error.strerror}", f"{_SUMMARY} must name a file") from None
+        raise Error(f"cannot write {name}: {error.strerror}", f"{variable} must name a file") from None
