@@ -100,6 +100,13 @@ def test_a_report_that_the_run_did_not_leave_is_removed(base, head):
     ]
 
 
+def test_a_job_that_died_after_its_push_is_run_again_and_finds_its_commit(base, head, output):
+    run(base, head)
+    made = tip(base)
+    assert run(base, head).startswith(f"{made} already holds")
+    assert pr.outputs(output) == {"outcome": "unchanged", "sha": made}
+
+
 @pytest.mark.parametrize("when", ["before", "while"])
 def test_a_branch_that_has_moved_on_is_superseded_and_keeps_its_commit(base, head, output, monkeypatch, when):
     def move() -> None:

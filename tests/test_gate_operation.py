@@ -106,3 +106,9 @@ def test_a_commit_is_judged_by_what_it_holds_and_not_by_the_working_tree(merged,
     starter.git(clone, "push", "-q", "origin", "main")
     assert cli.main(["gate", "--commit", changed]) == 4
     assert "data, train, compare changed" in capsys.readouterr().out
+
+
+def test_no_report_can_give_a_command_to_github_actions(pipeline):
+    check = Check(name="x", verdict=Verdict.FAIL, value=None, limit=None, message="as\n::add-mask::measured")
+    files.write_text(Path("reports/compare.json"), Report.of("compare", (check,), {}, {}).text())
+    assert not any(line.startswith("::") for line in run(pipeline)[0].splitlines())

@@ -97,6 +97,17 @@ def test_data_that_were_read_before_all_of_them_were_fetched_are_not_up_to_date(
         assert "data: data/raw was read without data/raw/2026-08.jsonl" in told(clone)
 
 
+def test_an_input_outside_of_the_repository_is_looked_up_only_where_that_is_asked_for(clone):
+    path = clone.parent / "outside.txt"
+    path.write_text("one")
+    replace(clone / "dvc.yaml", "deps: [data/raw,", f"deps: [{path}, data/raw,")
+    pr.repro(clone, pull=True)
+    assert pipeline.stale(clone, outside=True) == {}
+    path.write_text("two")
+    assert pipeline.stale(clone) == {}
+    assert list(pipeline.stale(clone, outside=True)) == ["data", "train", "compare"]
+
+
 def test_a_folder_without_dvc_is_an_error(tmp_path):
     with pytest.raises(Error, match="DVC: "):
         pipeline.stale(tmp_path)

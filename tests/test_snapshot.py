@@ -46,6 +46,17 @@ def test_in_a_folder_of_the_repository_it_is_that_folders_files(tree, monkeypatc
         assert (folder / "a.txt").read_text() == "second"
 
 
+def test_a_commits_parents_and_the_branch_here_are_told(tree, monkeypatch):
+    first = starter.git(tree, "rev-parse", "HEAD^")
+    monkeypatch.chdir(tree)
+    assert snapshot.parents("HEAD") == [first]
+    assert snapshot.parents(first) == []
+    assert snapshot.branch() == "main"
+    starter.git(tree, "checkout", "-q", "--detach")
+    with pytest.raises(Error, match="no branch is checked out"):
+        snapshot.branch()
+
+
 def test_a_commit_that_is_nowhere_is_an_error(tree):
     with pytest.raises(Error, match="cannot fetch commit ffffffffffff from origin"), snapshot.of("f" * 40):
         pass

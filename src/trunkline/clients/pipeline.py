@@ -20,27 +20,31 @@ _NEVER = "it has not run yet"
 _COMMAND = "its command changed"
 
 
-def stale(folder: Path) -> dict[str, list[str]]:
+def stale(folder: Path, outside: bool = False) -> dict[str, list[str]]:
     """The stages that DVC would run, in the order it would, each with its reasons.
 
     A stage whose input is made by a stage in the list is in the list.
+
+    Args:
+        outside: whether to look up inputs outside of the folder, such as ``s3://bucket/file``, too; otherwise
+            they count as unchanged, since who asks need not have them.
 
     Raises:
         Error: there is no DVC here, its files cannot be read, or DVC failed.
     """
     try:
         with Repo(str(folder)) as repo:
-            return _stale(repo)
+            return _stale(repo, outside)
     except DvcException as error:
         said = " ".join(str(error).split()).replace(os.path.relpath(folder) + os.sep, "")
         raise Error(f"DVC: {said}", "run `dvc status` to see why") from error
 
 
-def _stale(repo: Any) -> dict[str, list[str]]:  # noqa: ANN401
+def _stale(repo: Any, outside: bool) -> dict[str, list[str]]:  # noqa: ANN401
     found: dict[str, list[str]] = {}
     made: dict[str, str] = {}
     for stage in _in_order(repo):
-        reasons = _reasons(repo, stage) + _remade(repo, stage, made)
+        reasons = _reasons(repo, stage, outside) + _remade(repo, stage, made)
         if reasons:
             name = _stage_name(stage)
             found[name] = reasons
@@ -53,7 +57,7 @@ def _in_order(repo: Any) -> list[Any]:  # noqa: ANN401
     return list(TopologicalSorter({stage: graph.successors(stage) for stage in repo.index.stages}).static_order())
 
 
-def _reasons(repo: Any, stage: Any) -> list[str]:  # noqa: ANN401
+def _reasons(repo: Any, stage: Any, outside: bool) -> list[str]:  # noqa: ANN401
     if stage.cmd and not any(entry.hash_info for entry in [*stage.deps, *stage.outs]):
         return [_NEVER]
     reasons = [_ALWAYS] if stage.always_changed else []
@@ -61,7 +65,10 @@ def _reasons(repo: Any, stage: Any) -> list[str]:  # noqa: ANN401
         reasons.append(_COMMAND)
     if not stage.frozen and not stage.is_import:
         for dependency in stage.deps:
-            reasons += _changed_input(repo, dependency)
+            if _inside(repo, dependency):
+                reasons += _changed_input(repo, dependency)
+            elif outside:
+                reasons += [f"{path}: {how}" for path, how in dependency.status().items()]
     for out in stage.outs:
         reasons += _changed_output(repo, out)
     return reasons
@@ -82,8 +89,6 @@ def _changed_input(repo: Any, dependency: Any) -> list[str]:  # noqa: ANN401
     name = _path(repo, dependency)
     if hasattr(dependency, "params"):
         return _changed_params(name, dependency)
-    if dependency.protocol != "local":
-        return [f"{name} is outside this repository and is not looked up"]
     if not dependency.hash_info:
         return [f"{name} is a new input"]
     if os.path.exists(dependency.fs_path):
@@ -145,8 +150,11 @@ def _stage_name(stage: Any) -> str:  # noqa: ANN401
 
 
 def _path(repo: Any, entry: Any) -> str:  # noqa: ANN401
-    inside = entry.protocol == "local" and _within(entry.fs_path, repo.root_dir)
-    return os.path.relpath(entry.fs_path, repo.root_dir) if inside else str(entry)
+    return os.path.relpath(entry.fs_path, repo.root_dir) if _inside(repo, entry) else str(entry)
+
+
+def _inside(repo: Any, entry: Any) -> bool:  # noqa: ANN401
+    return entry.protocol == "local" and _within(entry.fs_path, repo.root_dir)
 
 
 def _within(path: str, folder: str) -> bool:

@@ -64,3 +64,20 @@ def listed(commit: str, *paths: str) -> list[str]:
     return [
         path for path in git("ls-tree", "-r", "-z", "--name-only", commit, "--", *paths).decode().split("\0") if path
     ]
+
+
+def parents(commit: str) -> list[str]:
+    """The commits that a commit follows."""
+    return git("rev-list", "--parents", "--max-count=1", commit).decode().split()[1:]
+
+
+def branch() -> str:
+    """The branch that is checked out here.
+
+    Raises:
+        Error: none is.
+    """
+    done = attempt("symbolic-ref", "--quiet", "--short", "HEAD")
+    if done.returncode != 0:
+        raise Error("no branch is checked out here", "give the pull request's branch with --branch")
+    return done.stdout.decode().strip()

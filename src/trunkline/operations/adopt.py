@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from trunkline import lock
 from trunkline.clients import artifact, git, pipeline, snapshot
 from trunkline.clients.git import branches
-from trunkline.clients.git.command import attempt
 from trunkline.clients.github import workflow
 from trunkline.errors import Error
 from trunkline.params import Params
@@ -40,25 +39,24 @@ def run(params: Params, folder: Path, commit: str | None = None, branch: str | N
         Error: the artifact is of another commit or is not taken, or Git cannot fetch or push.
     """
     head = _head(commit)
-    target = branch or _branch()
+    target = branch or snapshot.branch()
     named, found = artifact.read(folder)
     if named != head:
         raise Error(f"the artifact is of commit {named[:12]}, not of {head[:12]}", _AGAIN)
     if branches.remote_head(REMOTE, target) != head:
-        return _superseded(head, target)
+        return _moved_on(head, target, found)
     snapshot.fetch(head, REMOTE)
     _check(head, found)
     changes = _changes(head, found)
     if not changes:
-        workflow.set_outputs(outcome="unchanged", sha=head)
-        return f"{head} already holds dvc.lock and reports/ as they are: nothing to commit"
+        return _unchanged(head)
     made = branches.commit(head, changes, _message(head))
     _check_current(made)
     ref = f"refs/heads/{target}"
     try:
         branches.push(REMOTE, {ref: made}, {ref: head})
     except branches.Rejected:
-        return _superseded(head, target)
+        return _moved_on(head, target, found)
     workflow.set_outputs(outcome="adopted", sha=made)
     return f"{made} on {target} holds dvc.lock and reports/ of {head[:12]} ({len(changes)} files)"
 
@@ -70,14 +68,18 @@ def _head(commit: str | None) -> str:
     return head
 
 
-def _branch() -> str:
-    done = attempt("symbolic-ref", "--quiet", "--short", "HEAD")
-    if done.returncode != 0:
-        raise Error("no branch is checked out here", "give the pull request's branch with --branch")
-    return done.stdout.decode().strip()
+def _unchanged(commit: str) -> str:
+    workflow.set_outputs(outcome="unchanged", sha=commit)
+    return f"{commit} already holds dvc.lock and reports/ as they are: nothing to commit"
 
 
-def _superseded(head: str, branch: str) -> str:
+def _moved_on(head: str, branch: str, found: dict[str, bytes]) -> str:
+    """The branch has another head: this artifact's commit, made by a job that ended too early, or news."""
+    now = branches.remote_head(REMOTE, branch)
+    if now is not None:
+        snapshot.fetch(now, REMOTE)
+        if snapshot.parents(now) == [head] and not _changes(now, found):
+            return _unchanged(now)
     workflow.set_outputs(outcome="superseded", sha="")
     return f"superseded: {branch} is no longer at {head[:12]}; the run of its new head decides"
 

@@ -92,7 +92,8 @@ def _judge(params: Params, commit: str) -> _Judged:
     page = _of_verdict(left.page, verdict)
     if isinstance(page, Error):
         # Names of stages and messages of checks are not ours: nothing of them is rendered.
-        lines = [f"{finding.verdict}  {finding.step}  {finding.text}".replace("`", "'") for finding in found]
+        texts = (" ".join(finding.text.replace("`", "'").split()) for finding in found)
+        lines = [f"{finding.verdict}  {finding.step}  {text}" for finding, text in zip(found, texts, strict=True)]
         page = f"## {params.project.name}: {verdict}\n\n{page.problem}.\n\n```text\n" + "\n".join(lines) + "\n```"
     return _Judged(commit, _sentence(params, found), verdict, page)
 

@@ -23,5 +23,6 @@ def run(params: Params, commit: str | None = None) -> tuple[str, Verdict]:
     else:
         left = reports.of_commit(commit, findings.REQUIRED)
         found = findings.collect(left.reports, left.changed)
-    lines = [f"{finding.verdict:<14}{finding.step:<12}{finding.text}" for finding in found]
+    # A line that a report broke off could begin with what GitHub Actions takes for a command.
+    lines = [f"{finding.verdict:<14}{finding.step:<12}{' '.join(finding.text.split())}" for finding in found]
     return "\n".join([*lines, f"{params.project.name}: {findings.sentence(found)}"]), findings.verdict_of(found)

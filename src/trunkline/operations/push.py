@@ -25,7 +25,7 @@ def run(params: Params) -> str:
     """
     files.remove(artifact.FOLDER)
     head = _head()
-    stale = pipeline.stale(Path())
+    stale = pipeline.stale(Path(), outside=True)
     if stale:
         stage, reasons = next(iter(stale.items()))
         raise Error(
