@@ -7,7 +7,7 @@ from act import ScratchRepository, recording
 PLAN = ["plan: trunkline plan"]
 TRAIN = [
     "train: trunkline reap",
-    "train: dvc repro --pull --allow-missing",
+    "train: dvc repro --pull",
     "train: trunkline report",
     "train: trunkline push",
     "train: trunkline drill",

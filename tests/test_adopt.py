@@ -67,7 +67,7 @@ def test_exactly_the_lock_and_the_reports_are_committed_and_the_tree_stays_as_it
     said = run(base, head)
     made = tip(base)
     assert said == f"{made} on {pr.BRANCH} holds dvc.lock and reports/ of {head[:12]} (1 files)"
-    assert pr.outputs(output) == {"outcome": "adopted", "sha": made}
+    assert pr.outputs(output) == {"outcome": "adopted", "commit": made}
     assert starter.git(base, "diff", "--name-only", head, made) == "dvc.lock"
     assert starter.git(base, "log", "-1", "--format=%P %s", made) == f"{head} Record the run of {head[:12]}"
     assert starter.git(base, "rev-parse", "HEAD") == before
@@ -80,7 +80,7 @@ def test_what_is_there_already_is_not_committed_again(base, head, output):
     manifest = json.loads(Path("artifact/artifact.json").read_text())
     Path("artifact/artifact.json").write_text(json.dumps(manifest | {"head": made}))
     assert "nothing to commit" in run(base, made)
-    assert pr.outputs(output) == {"outcome": "unchanged", "sha": made}
+    assert pr.outputs(output) == {"outcome": "unchanged", "commit": made}
     assert tip(base) == made
 
 
@@ -104,7 +104,7 @@ def test_a_job_that_died_after_its_push_is_run_again_and_finds_its_commit(base, 
     run(base, head)
     made = tip(base)
     assert run(base, head).startswith(f"{made} already holds")
-    assert pr.outputs(output) == {"outcome": "unchanged", "sha": made}
+    assert pr.outputs(output) == {"outcome": "unchanged", "commit": made}
 
 
 @pytest.mark.parametrize("when", ["before", "while"])
@@ -122,7 +122,7 @@ def test_a_branch_that_has_moved_on_is_superseded_and_keeps_its_commit(base, hea
         monkeypatch.setattr(branches, "push", lambda *arguments: (move(), push(*arguments)))
     said = run(base, head)
     assert said == f"superseded: {pr.BRANCH} is no longer at {head[:12]}; the run of its new head decides"
-    assert pr.outputs(output) == {"outcome": "superseded", "sha": ""}
+    assert pr.outputs(output) == {"outcome": "superseded", "commit": ""}
     assert starter.git(base.parent / "clone", "rev-parse", pr.BRANCH) == tip(base)
 
 

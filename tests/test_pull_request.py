@@ -49,7 +49,7 @@ def test_a_pull_request_trains_once_and_its_merge_trains_nothing(world, double, 
     base = pr.cloned(world, "base")
     shutil.copytree(runner / "artifact", base / "artifact")
     assert step(base, monkeypatch, "adopt", "artifact", "--commit", head, "--branch", pr.BRANCH) == 0
-    made = pr.outputs(output)["sha"]
+    made = pr.outputs(output)["commit"]
     double.commits.add(made)
     assert starter.git(world, "ls-remote", "origin", f"refs/heads/{pr.BRANCH}").startswith(made)
     changed = starter.git(base, "diff", "--name-only", head, made).split()

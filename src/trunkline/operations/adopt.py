@@ -25,7 +25,7 @@ _AGAIN = "run `trunkline push` again where it was trained"
 def run(params: Params, folder: Path, commit: str | None = None, branch: str | None = None) -> str:
     """Check the artifact in ``folder``, commit it after ``commit`` and push that to ``branch``.
 
-    Sets the step's outputs ``outcome`` (adopted, unchanged or superseded) and ``sha``, the commit that now holds
+    Sets the step's outputs ``outcome`` (adopted, unchanged or superseded) and ``commit``, the commit that now holds
     the reports; empty when the branch has moved on, whose own run decides.
 
     Args:
@@ -57,7 +57,7 @@ def run(params: Params, folder: Path, commit: str | None = None, branch: str | N
         branches.push(REMOTE, {ref: made}, {ref: head})
     except branches.Rejected:
         return _moved_on(head, target, found)
-    workflow.set_outputs(outcome="adopted", sha=made)
+    workflow.set_outputs(outcome="adopted", commit=made)
     return f"{made} on {target} holds dvc.lock and reports/ of {head[:12]} ({len(changes)} files)"
 
 
@@ -69,7 +69,7 @@ def _head(commit: str | None) -> str:
 
 
 def _unchanged(commit: str) -> str:
-    workflow.set_outputs(outcome="unchanged", sha=commit)
+    workflow.set_outputs(outcome="unchanged", commit=commit)
     return f"{commit} already holds dvc.lock and reports/ as they are: nothing to commit"
 
 
@@ -80,7 +80,7 @@ def _moved_on(head: str, branch: str, found: dict[str, bytes]) -> str:
         snapshot.fetch(now, REMOTE)
         if snapshot.parents(now) == [head] and not _changes(now, found):
             return _unchanged(now)
-    workflow.set_outputs(outcome="superseded", sha="")
+    workflow.set_outputs(outcome="superseded", commit="")
     return f"superseded: {branch} is no longer at {head[:12]}; the run of its new head decides"
 
 
