@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from trunkline.errors import Error
+from trunkline.params.release import ReleaseParams
 from trunkline.params.sections import DataParams, EvaluateParams, GateParams, Params, TrainParams
 
-__all__ = ["DataParams", "EvaluateParams", "GateParams", "Params", "TrainParams", "load"]
+__all__ = ["DataParams", "EvaluateParams", "GateParams", "Params", "ReleaseParams", "TrainParams", "load"]
 
 
 def load(path: Path) -> Params:

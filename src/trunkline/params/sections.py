@@ -2,8 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from trunkline.params.release import ReleaseParams
+from trunkline.params.section import Section
 from trunkline.records import AMOUNTS, EXAMPLE_COLUMNS, INPUT_COLUMN, Answer, Limits, probe_metrics
 from trunkline.verdict import Limit
 
@@ -13,12 +15,6 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Precision = Literal["auto", "fp32", "bf16"]
 Attention = Literal["auto", "eager", "sdpa"]
-
-
-class Section(BaseModel):
-    """A section of params.yaml: frozen, complete, and without unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ProjectParams(Section):
@@ -218,6 +214,7 @@ class Params(Section):
     gate: GateParams
     compare: CompareParams
     report: ReportParams
+    release: ReleaseParams
 
     @model_validator(mode="after")
     def _gate_is_scored(self) -> "Params":

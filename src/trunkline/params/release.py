@@ -1,0 +1,25 @@
+"""The section of params.yaml that says what a merged candidate becomes."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from trunkline.params.section import Section
+
+
+class ReleaseParams(Section):
+    """What a merged candidate becomes, and who vouches for it."""
+
+    weights: Literal["lora", "merged"]
+    sign: Literal["none", "key", "sigstore"]
+    public_key: str | None
+    identity: str | None
+    issuer: str
+    hub: str | None = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+
+    @model_validator(mode="after")
+    def _signature_can_be_verified(self) -> "ReleaseParams":
+        needed = {"key": "public_key", "sigstore": "identity"}.get(self.sign)
+        if needed is not None and getattr(self, needed) is None:
+            raise ValueError(f"sign: {self.sign} needs {needed}: without it nobody could verify the signature")
+        return self
