@@ -38,7 +38,7 @@ DOWNLOADS = Path(".trunkline/downloads")
 # Three tries of ten seconds: a server that is dead, or dies on the way, costs about half a minute.
 TIMEOUT_S = 10.0
 WAITS_S = (1.0, 3.0)
-_PASSING = (408, 429, 500, 502, 503, 504)
+PASSING = (408, 429, 500, 502, 503, 504)
 _DIGEST = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 _MB = 10**6
 
@@ -94,7 +94,7 @@ class Snapshot:
         resumed = place.stat().st_size > 0
         with _explained(f"{self._repository}@{self._revision}"):
             _download(hf_hub_url(self._repository, name, revision=self._revision), place, entry.size)
-        found = Entry(place.stat().st_size, _digest(place, entry.digest))
+        found = Entry(place.stat().st_size, digest_of(place, entry.digest))
         if found == entry:
             return place
         place.unlink()
@@ -114,13 +114,13 @@ class Snapshot:
 def _list(repository: str, revision: str) -> dict[str, Entry]:
     api = HfApi()
     try:
-        info = _patiently(lambda: api.model_info(repository, revision=revision, files_metadata=True, timeout=TIMEOUT_S))
+        info = patiently(lambda: api.model_info(repository, revision=revision, files_metadata=True, timeout=TIMEOUT_S))
         found = {file.rfilename: _entry(file) for file in info.siblings or []}
     except (JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-        problem = f"cannot fetch {repository}@{revision}: {_host()} does not answer like a Hub"
+        problem = f"cannot fetch {repository}@{revision}: {host()} does not answer like a Hub"
         raise Error(problem, "check HF_ENDPOINT") from None
     if info.sha != revision:
-        problem = f"asked for {repository}@{revision}, {_host()} answers with another commit"
+        problem = f"asked for {repository}@{revision}, {host()} answers with another commit"
         raise Error(problem, "copy the commit's 40 digits from the history of the model")
     return found
 
@@ -141,7 +141,7 @@ def _download(url: str, place: Path, size: int) -> None:
             progress.update(have // _MB if have < size else -(-size // _MB))
 
     if place.stat().st_size < size:
-        _patiently(lambda: _append(url, place, show), lambda: place.stat().st_size)
+        patiently(lambda: _append(url, place, show), lambda: place.stat().st_size)
 
 
 def _append(url: str, place: Path, show: Callable[[int], None]) -> None:
@@ -157,7 +157,7 @@ def _append(url: str, place: Path, show: Callable[[int], None]) -> None:
                 show(file.tell())
 
 
-def _digest(path: Path, like: str) -> str:
+def digest_of(path: Path, like: str) -> str:
     """The hash of a file by the algorithm that made ``like``: SHA-256, or SHA-1 as Git names a blob."""
     if len(like) == 2 * hashlib.sha256().digest_size:
         return files.sha256(path)
@@ -165,7 +165,7 @@ def _digest(path: Path, like: str) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def _patiently(attempt: Callable[[], _T], progress: Callable[[], int] = lambda: 0) -> _T:
+def patiently(attempt: Callable[[], _T], progress: Callable[[], int] = lambda: 0) -> _T:
     """Repeat what fails in passing: a bounded number of times, counted anew after every megabyte of progress."""
     waits, reached = iter(WAITS_S), progress()
     while True:
@@ -182,7 +182,7 @@ def _patiently(attempt: Callable[[], _T], progress: Callable[[], int] = lambda: 
 
 def _is_passing(error: httpx2.HTTPError) -> bool:
     if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in _PASSING
+        return error.response.status_code in PASSING
     return isinstance(error, httpx2.TransportError)
 
 
@@ -195,7 +195,7 @@ def _explained(what: str) -> Iterator[None]:
         raise _error(what, error) from None
 
 
-def _host() -> str:
+def host() -> str:
     """Where the Hub is, without the password that HF_ENDPOINT may hold."""
     return urlsplit(constants.ENDPOINT).netloc.rpartition("@")[2] or "HF_ENDPOINT"
 
@@ -216,14 +216,14 @@ def _error(what: str, error: Exception) -> Error:
             return Error(f"{what} cannot be the name of a model", "correct base.model in params.yaml")
         case HfHubHTTPError():
             return _refused(what, error.response.status_code)
-    problem = f"cannot fetch {what}: {_host()} does not answer ({str(error) or type(error).__name__})"
+    problem = f"cannot fetch {what}: {host()} does not answer ({str(error) or type(error).__name__})"
     return Error(problem, "check the network and HF_ENDPOINT, and run it again: it goes on where it stopped")
 
 
 def _refused(what: str, status: int) -> Error:
-    problem = f"cannot fetch {what}: {_host()} answers HTTP {status}"
+    problem = f"cannot fetch {what}: {host()} answers HTTP {status}"
     if status in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
         return Error(problem, "check HF_TOKEN: it is wrong, has expired, or may not read this model")
-    if status in _PASSING:
+    if status in PASSING:
         return Error(problem, "run it again later: it goes on where it stopped")
     return Error(problem, "check base.model in params.yaml and HF_ENDPOINT")
