@@ -1,6 +1,28 @@
-"""Untrusted text is one visible line, whatever is in it."""
+"""Untrusted text stays text: what any of it renders to is itself."""
+
+import html
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from trunkline import words
+
+
+@given(st.text(max_size=60))
+def test_markdown_shows_text_as_it_is_and_makes_nothing_of_it(text):
+    rendered = MarkdownIt("gfm-like", {"linkify": False}).renderInline(f"said {words.markdown(text)} end")
+    assert not re.search(r"<(?!br)", rendered)
+    shown = html.unescape(rendered).replace("\u200b", "")
+    assert shown == f"said {words.plain(text)} end".replace("\u200b", "") or not words.plain(text)
+
+
+def test_numbers_and_shares_read_as_a_reader_expects():
+    assert [words.number(value) for value in (None, 0.01234, 12345.6)] == ["-", "0.0123", "12,346"]
+    assert [words.share(value) for value in (None, 0.925)] == ["-", "92.5 %"]
+    assert words.change(0.1, 0.05, 0.15, in_points=True) == "+10.0 points (+5.0 to +15.0)"
+    assert words.change(None, None, None, in_points=True) == "-"
 
 
 def test_plain_text_is_one_line_without_hidden_characters():

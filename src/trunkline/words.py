@@ -8,6 +8,7 @@ character that could start a construct is written as a numeric character referen
 import re
 import unicodedata
 
+import jinja2
 from markupsafe import Markup
 from pydantic import JsonValue
 
@@ -45,6 +46,19 @@ def code(text: object, characters: int = 300) -> Markup:
     """The same in a code element, in which GitHub links nothing either."""
     inside = _inert(cut(text, characters))
     return Markup(f"<code>{inside}</code>" if inside else "(empty)")  # noqa: S704
+
+
+def template(name: str) -> jinja2.Template:
+    """A Markdown template of this package, in which every value is `markdown`, or `code` by the filter."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("trunkline"),
+        finalize=markdown,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701 - `markdown` escapes every value, and for Markdown
+        keep_trailing_newline=True,
+    )
+    environment.filters["code"] = code
+    return environment.get_template(name)
 
 
 def _inert(text: str) -> str:

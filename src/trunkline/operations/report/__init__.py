@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from trunkline import excerpt
 from trunkline.clients import files
 from trunkline.operations.report import context, page, terminal
 from trunkline.operations.report.evidence import gather
 from trunkline.params import Params
 from trunkline.verdict import Verdict
-from trunkline.words import code, markdown
+from trunkline.words import template
 
 MARKDOWN = Path("reports/report.md")
 PAGE = Path("reports/report.html")
@@ -37,15 +35,6 @@ def run(params: Params) -> tuple[str, Verdict]:
 
 def render_markdown(shown: dict[str, Any]) -> str:
     """The report as Markdown of at most `MOST_CHARACTERS`, cut at the end of a line with a notice."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trunkline"),
-        finalize=markdown,
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701 - `markdown` escapes every value, and for Markdown
-        trim_blocks=False,
-        keep_trailing_newline=True,
-    )
-    environment.filters["code"] = code
-    text = environment.get_template("report.md.j2").render(shown)
+    text = template("report.md.j2").render(shown)
     notice = f"\n\nCut at {MOST_CHARACTERS:,} characters; {PAGE} shows everything.\n"
     return excerpt.fit(text.strip() + "\n", MOST_CHARACTERS, notice)
