@@ -34,6 +34,7 @@ OPERATIONS = {
     "comment": "post reports/report.md to the pull request, set its status trunkline/gate",
     "pin": "write the release to compare with into data/production.json",
     "doctor": "say what is missing here and on GitHub, and how to mend it",
+    "release": "register the merged commit: verify, bundle, sign, store, tag",
     "promote": "let an environment serve a release",
     "rollback": "let an environment serve an earlier release again, and pin it",
     "status": "what each environment serves, since when, and what waits",
@@ -64,6 +65,15 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
             "default: what serves in production",
         },
     },
+    "release": {
+        "--bump": {
+            "choices": ("major", "minor", "patch"),
+            "default": "minor",
+            "help": "the part of the version that is raised; default: minor, so the first is v0.1.0",
+        },
+        "--approved-by": {"metavar": "NAME", "help": "who lets an inconclusive verdict through; with --reason"},
+        "--reason": {"metavar": "TEXT", "help": "why; both are recorded in the release"},
+    },
     "promote": {
         "version": {"metavar": "VERSION", "help": "such as v1.2.0"},
         "--to": {"metavar": "ENVIRONMENT", "required": True, "help": "such as canary or production"},
@@ -87,7 +97,7 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
     "affected": {"--customer": {"metavar": "ID", "required": True, "help": "as in the raw data"}},
 }
 # Operations whose verdict is the exit code; `run` of the others gives what it found, with or without one.
-DECIDING = ("gate", "doctor", "trace", "affected")
+DECIDING = ("gate", "release", "doctor", "trace", "affected")
 
 
 def _parser() -> argparse.ArgumentParser:

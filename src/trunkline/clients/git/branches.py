@@ -84,6 +84,26 @@ def fetch(remote: str, branch: str) -> None:
     git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", remote, f"refs/heads/{branch}")
 
 
+def unmerged(remote: str, commit: str) -> str | None:
+    """The remote's default branch, if it does not hold a commit yet.
+
+    Returns:
+        None where it does, and where the remote names no default branch.
+
+    Raises:
+        Error: the remote cannot be reached, or the commit is not here.
+    """
+    # `ref: refs/heads/main<tab>HEAD`, and a line with the commit unless the branch is still without one.
+    listed = [line.split() for line in git("ls-remote", "--symref", remote, "HEAD").decode().splitlines()]
+    heads = [words[0] for words in listed if words[0] != "ref:"]
+    named = [words[1].removeprefix("refs/heads/") for words in listed if words[0] == "ref:"]
+    if not heads or not named or commit in heads:
+        return None
+    fetch(remote, named[0])
+    merged = attempt("merge-base", "--is-ancestor", commit, heads[0]).returncode == 0
+    return None if merged else named[0]
+
+
 def refresh(remote: str, prefix: str) -> None:
     """Bring what this clone knows of a remote's branches below a prefix up to date, as ``git fetch`` does.
 

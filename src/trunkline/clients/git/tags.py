@@ -142,3 +142,17 @@ def fetch(remote: str) -> None:
 def last(tags: list[Tag]) -> int:
     """Seconds since 1970 of the newest tag; 0 when there is none."""
     return max((tag.time for tag in tags), default=0)
+
+
+def keep(name: str, made: str) -> None:
+    """Let this clone's tag be the object that `write` made and a remote has taken, whatever it was before.
+
+    Raises:
+        Error: the disk refused it.
+    """
+    git("update-ref", f"refs/tags/{name}", made)
+
+
+def shallow() -> bool:
+    """Whether this clone knows only the last commits, and the tags of those at most."""
+    return git("rev-parse", "--is-shallow-repository").strip() == b"true"

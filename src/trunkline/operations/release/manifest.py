@@ -1,0 +1,82 @@
+"""The manifest of a release: everything that it is made of, in one record."""
+
+import platform
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from trunkline.clients import actor, files
+from trunkline.operations.release.contents import Contents
+from trunkline.operations.release.proof import Judged
+from trunkline.params import Params
+from trunkline.records import Production
+from trunkline.records.release import Approval, Manifest
+
+_PACKAGES = Path("requirements.lock")
+_PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", re.MULTILINE)
+# What decides about the bytes of the weights and about the answers.
+_TOOLS = ("trunkline", "dvc", "torch", "transformers", "peft", "safetensors")
+
+
+def facts(
+    commit: str, judged: Judged, contents: Contents, params: Params, approval: Approval | None
+) -> dict[str, object]:
+    """The manifest's fields, all but those that the version decides: see `complete`.
+
+    Args:
+        commit: that is released, checked out here.
+        judged: its reports.
+        contents: its data and weights, verified.
+        params: its params.yaml.
+        approval: of an inconclusive verdict.
+
+    Raises:
+        Error: who releases it is not known.
+    """
+    evaluate = params.evaluate
+    return dict(
+        model=params.project.name,
+        commit=commit,
+        lock=files.sha256(Path("dvc.lock")),
+        data=contents.data,
+        base={"source": contents.base.source, "sha256": contents.base.sha256},
+        kind=params.release.weights,
+        task=contents.bundle.task,
+        decoding={"decoding": evaluate.decoding, "max_new_tokens": evaluate.max_new_tokens},
+        params=params.model_dump(mode="json", by_alias=True),
+        scores=judged.reports["compare"].metrics,
+        production=Production.read(Path(params.production.pinned)),
+        verdict=judged.verdict,
+        approval=approval if judged.found else None,
+        environment=files.sha256(_PACKAGES) if _PACKAGES.is_file() else None,
+        tools=_tools(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        by=actor.name(),
+        run=actor.run(),
+    )
+
+
+def complete(known: Mapping[str, object], version: str, weights: Mapping[str, str]) -> Manifest:
+    """A version's manifest as it is in its bundle, which cannot know where it will be kept."""
+    return Manifest.model_validate({**known, "version": version, "weights": weights, "bundle": None, "hub": None})
+
+
+def _tools() -> dict[str, str]:
+    """Versions as the lock of packages pins them; of what is installed here where there is no lock."""
+    pinned = dict(_PINNED.findall(_PACKAGES.read_text(encoding="utf-8"))) if _PACKAGES.is_file() else {}
+    known = {name.lower(): version for name, version in pinned.items()}
+    found = {"python": platform.python_version()}
+    for name in _TOOLS:
+        version = known.get(name) or _installed(name)
+        if version:
+            found[name] = version
+    return found
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,647 @@
+"""`trunkline release` with real Git, a bare origin and a real DVC remote: one merged commit, exactly one release."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from dvc.repo import Repo
+
+import merged
+import starter
+from hub_double import TOKEN
+from merged import Places
+from test_signing import key_pair
+from trunkline import cli, params
+from trunkline.clients import bundles, dvc, files, pipeline, process, signing
+from trunkline.clients.dvc import objects
+from trunkline.clients.git import branches, tags
+from trunkline.clients.hub import upload
+from trunkline.errors import Error
+from trunkline.operations import release
+from trunkline.operations.release import contents, registering
+from trunkline.records import Base, Production, Report
+from trunkline.records.release import Approval, Decision, Manifest, message
+from trunkline.verdict import Check, Verdict
+
+MODEL = "support-triage"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Places:
+    """Two merged commits; the second has a raw partition in DVC and another candidate."""
+    places = merged.build(tmp_path_factory.mktemp("merged"))
+    merged.add_partition(places.work, "2026-08")
+    merged.run(places.work, "second candidate")
+    merged.commit(places.work, "second candidate")
+    merged.push(places.work)
+    return places
+
+
+@pytest.fixture
+def origin(built, tmp_path) -> Path:
+    """The bare repository, of this test alone."""
+    return Path(shutil.copytree(built.origin, tmp_path / "origin.git"))
+
+
+@pytest.fixture
+def runner(origin, tmp_path, monkeypatch) -> Path:
+    """A fresh clone at the second commit, without data, and the current folder."""
+    monkeypatch.setenv("GITHUB_ACTOR", "ada")
+    folder = merged.clone(origin, tmp_path / "runner")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def remote(built, runner, tmp_path) -> Path:
+    """The DVC remote, of this test alone."""
+    folder = Path(shutil.copytree(built.remote, tmp_path / "remote"))
+    (runner / ".dvc/config.local").write_text(f"['remote \"storage\"']\n    url = {folder}\n")
+    return folder
+
+
+def run(bump: str = "minor", by: str | None = None, reason: str | None = None) -> tuple[str, Verdict]:
+    return release.run(params.load(Path("params.yaml")), bump, by, reason)
+
+
+def released(origin: Path) -> list[str]:
+    return starter.git(origin, "tag", "--list", f"{MODEL}@*").splitlines()
+
+
+def manifest(name: str) -> Manifest:
+    tag = next(tag for tag in tags.everything() if tag.name == name)
+    return Manifest.of(tag)
+
+
+def head(folder: Path, revision: str = "HEAD") -> str:
+    return starter.git(folder, "rev-parse", revision)
+
+
+@contextlib.contextmanager
+def second_runner(origin: Path, folder: Path, revision: str = "main") -> Iterator[Path]:
+    """Another machine's clone, current inside the block."""
+    if not folder.exists():
+        merged.clone(origin, folder)
+        starter.git(folder, "checkout", "-q", revision)
+    with contextlib.chdir(folder):
+        yield folder
+
+
+def objects_in(remote: Path) -> set[str]:
+    return {str(path.relative_to(remote)) for path in remote.rglob("*") if path.is_file()}
+
+
+# ---- one commit, one release
+
+
+def test_a_merged_commit_becomes_a_tag_whose_manifest_names_all_it_is_made_of(origin, runner, built):
+    text, verdict = run()
+    assert verdict is Verdict.PASS
+    assert text.splitlines()[0] == f"{MODEL}@v0.1.0"
+    assert released(origin) == [f"{MODEL}@v0.1.0"]
+    found = manifest(f"{MODEL}@v0.1.0")
+    assert found.commit == head(runner)
+    assert found.lock == files.sha256(Path("dvc.lock"))
+    assert found.by == "ada"
+    assert (found.verdict, found.approval, found.hub) == (Verdict.PASS, None, None)
+    assert sorted(found.data) == [
+        "data/holdout.parquet",
+        "data/raw/2026-07.jsonl",
+        "data/raw/2026-08.jsonl",
+        "data/train.parquet",
+    ]
+    for path, content in found.data.items():
+        assert content.sha256 == files.sha256(built.work / path)
+    assert found.data["data/raw/2026-07.jsonl"].md5 is None, "only Git holds it"
+    assert found.data["data/raw/2026-08.jsonl"].md5 is not None, "DVC holds it"
+    weights = built.work / "models/candidate/adapter_model.safetensors"
+    assert found.weights["adapter_model.safetensors"] == files.sha256(weights)
+    assert found.scores["exact_match"]["candidate"] > found.scores["exact_match"]["production"]
+    assert found.environment == files.sha256(Path("requirements.lock"))
+    assert found.tools["torch"] == "2.13.0"
+    assert not release.SCRATCH.exists()
+
+
+def test_any_machine_gets_the_bundle_back_by_the_hash_in_the_tag(origin, runner, tmp_path):
+    run()
+    with second_runner(origin, tmp_path / "deployer") as folder:
+        found = manifest(f"{MODEL}@v0.1.0")
+        bundles.fetch(found, folder / "bundle", params.load(Path("params.yaml")).release)
+    names = {path.name for path in (tmp_path / "deployer/bundle").iterdir()}
+    assert names == {"adapter_model.safetensors", "adapter_config.json", "bundle.json", "manifest.json", "README.md"}
+    card = (tmp_path / "deployer/bundle/README.md").read_text()
+    assert card.startswith("---\nlibrary_name: peft\n")
+    assert "| exact_match | 69.2 % | 92.5 % | +23.3 points (+18.5 to +30.6) | 2.0 % |" in card
+    assert found.commit in card
+    assert found.data["data/train.parquet"].sha256 in card
+
+
+def test_a_second_run_tells_the_same_and_changes_nothing(origin, runner, remote, tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
+    first = run()
+    before = (released(origin), objects_in(remote))
+    assert run("major") == first
+    assert (released(origin), objects_in(remote)) == before
+    assert (tmp_path / "outputs").read_text() == "version=v0.1.0\n" * 2, "the jobs after this one need it both times"
+
+
+def test_the_same_commit_from_another_clone_is_the_same_release(origin, runner, tmp_path):
+    first = run()
+    with second_runner(origin, tmp_path / "other"):
+        assert run() == first
+    assert released(origin) == [f"{MODEL}@v0.1.0"]
+
+
+def test_the_next_commit_takes_the_version_that_bump_says(origin, runner, tmp_path):
+    with second_runner(origin, tmp_path / "other", "main~1"):
+        run()
+    run("patch")
+    assert released(origin) == [f"{MODEL}@v0.1.0", f"{MODEL}@v0.1.1"]
+    assert manifest(f"{MODEL}@v0.1.1").commit == head(runner)
+
+
+def test_a_shallow_clone_without_tags_fetches_them_and_goes_on_counting(origin, runner, tmp_path, monkeypatch):
+    with second_runner(origin, tmp_path / "other", "main~1"):
+        run("major")
+    shallow = merged.clone(origin, tmp_path / "shallow", "--depth", "1", "--no-local", "--no-tags")
+    monkeypatch.chdir(shallow)
+    assert run()[0].startswith(f"{MODEL}@v1.1.0\n")
+
+
+def test_a_shallow_clone_without_a_remote_is_refused_with_the_command(origin, runner, tmp_path, monkeypatch):
+    shallow = merged.clone(origin, tmp_path / "shallow", "--depth", "1", "--no-local", "--no-tags")
+    starter.git(shallow, "remote", "remove", "origin")
+    monkeypatch.chdir(shallow)
+    with pytest.raises(Error, match="shallow") as caught:
+        run()
+    assert "git fetch --unshallow --tags" in caught.value.hint
+
+
+def test_without_an_origin_the_tag_is_local_and_it_says_so(runner):
+    starter.git(runner, "remote", "remove", "origin")
+    text, _ = run()
+    assert text.splitlines()[0] == f"{MODEL}@v0.1.0 (only in this clone: it has no remote origin)"
+    assert run()[0] == text
+
+
+def test_a_clock_that_is_years_ahead_elsewhere_changes_nothing(origin, runner, tmp_path, monkeypatch):
+    with second_runner(origin, tmp_path / "other", "main~1"), monkeypatch.context() as patched:
+        made = tags.write
+        patched.setattr(tags, "write", lambda name, commit, text, after: made(name, commit, text, 4_000_000_000))
+        run()
+    run()
+    dates = starter.git(origin, "for-each-ref", "--format=%(refname:strip=2) %(taggerdate:unix)", "refs/tags")
+    assert dates.splitlines() == [f"{MODEL}@v0.1.0 4000000001", f"{MODEL}@v0.2.0 4000000002"]
+
+
+def test_a_deprecated_model_gets_no_further_release(runner):
+    starter.git(runner, "tag", "-a", "-m", "retired", f"{MODEL}@deprecated")
+    starter.git(runner, "push", "-q", "origin", f"{MODEL}@deprecated")
+    with pytest.raises(Error, match="deprecated"):
+        run()
+
+
+def test_a_signed_release_verifies_by_the_public_key_in_git_and_a_changed_one_does_not(runner, tmp_path, monkeypatch):
+    private, public = key_pair(tmp_path, "release")
+    monkeypatch.setenv(signing.KEY, str(private))
+    shutil.copyfile(public, "release.pub")
+    merged.configure(runner, release__sign="key", release__public_key="release.pub")
+    merged.commit(runner, "sign releases")
+    run()
+    settings = params.load(Path("params.yaml")).release
+    back = runner / ".trunkline/back"
+    bundles.fetch(manifest(f"{MODEL}@v0.1.0"), back, settings)
+    assert "is an OpenSSF model signature (elliptic curve key)" in (back / "README.md").read_text()
+    (back / "adapter_model.safetensors").write_text("other weights")
+    with pytest.raises(Error, match="signature does not hold"):
+        signing.verify(back, settings)
+
+
+@pytest.mark.slow
+def test_merged_weights_are_released_whole_and_answer_as_base_and_adapter_do(tiny_base, tmp_path, monkeypatch):
+    import torch
+
+    import test_model
+    from trunkline.clients import model
+
+    adapter = test_model.lora(tmp_path / "adapter", tiny_base)
+    places = merged.build(tmp_path, tiny_base, adapter, release__weights="merged")
+    monkeypatch.chdir(merged.clone(places.origin, tmp_path / "runner"))
+    monkeypatch.setenv("GITHUB_ACTOR", "ada")
+    run()
+    found = manifest(f"{MODEL}@v0.1.0")
+    assert (found.kind, found.base["sha256"]) == ("merged", Base.read(tiny_base / "base.json").sha256)
+    bundles.fetch(found, Path(".trunkline/back"), params.load(Path("params.yaml")).release)
+    assert Path(".trunkline/back/README.md").read_text().startswith("---\nlibrary_name: transformers\n")
+    alone = model.load(Path(".trunkline/back"), None, "fp32", "eager")
+    both = model.load(tiny_base, adapter, "fp32", "eager")
+    assert torch.equal(test_model.logits(alone), test_model.logits(both))
+
+
+# ---- races
+
+
+def test_of_two_merged_commits_at_once_one_wins_and_the_other_takes_the_next_version(
+    origin, runner, tmp_path, monkeypatch
+):
+    """The other runner is done between this one's choice of a version and its push."""
+    push, others = branches.push, [tmp_path / "other"]
+
+    def overtaken(*arguments: object) -> None:
+        while others:
+            with second_runner(origin, others.pop(), "main~1"):
+                run()
+        push(*arguments)
+
+    monkeypatch.setattr(branches, "push", overtaken)
+    text, _ = run()
+    assert text.startswith(f"{MODEL}@v0.2.0\n")
+    starter.git(runner, "fetch", "-q", "--tags")
+    assert manifest(f"{MODEL}@v0.1.0").commit == head(runner, "HEAD~1")
+    second = manifest(f"{MODEL}@v0.2.0")
+    assert second.commit == head(runner)
+    bundles.fetch(second, tmp_path / "back", params.load(Path("params.yaml")).release)
+    assert Manifest.read(tmp_path / "back/manifest.json").version == "v0.2.0", "the bundle was built anew"
+
+
+def test_of_two_runs_on_the_same_commit_one_release_comes(origin, runner, tmp_path, monkeypatch):
+    push, others = branches.push, [tmp_path / "other"]
+
+    def overtaken(*arguments: object) -> None:
+        while others:
+            with second_runner(origin, others.pop()):
+                run()
+        push(*arguments)
+
+    monkeypatch.setattr(branches, "push", overtaken)
+    assert run()[0].startswith(f"{MODEL}@v0.1.0\n")
+    assert released(origin) == [f"{MODEL}@v0.1.0"]
+
+
+def test_a_race_that_is_lost_time_after_time_ends(runner, monkeypatch):
+    def lost(*_: object) -> None:
+        raise branches.Rejected("origin has moved on: stale info", "fetch")
+
+    monkeypatch.setattr(branches, "push", lost)
+    monkeypatch.setattr(registering, "TRIES", 2)
+    with pytest.raises(Error, match="others were faster 2 times"):
+        run()
+    assert tags.everything() == [], "nothing that could be taken for a release"
+
+
+def test_a_push_that_the_remote_forbids_leaves_no_tag(origin, runner):
+    hook = origin / "hooks/pre-receive"
+    hook.write_text("#!/bin/sh\necho 'tags are protected'\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(Error, match="cannot push to origin"):
+        run()
+    assert (released(origin), tags.everything()) == ([], [])
+    hook.unlink()
+    assert run()[0].startswith(f"{MODEL}@v0.1.0\n")
+
+
+def test_two_releases_in_one_working_tree_are_refused(runner):
+    with process.alone("release"), pytest.raises(Error, match="release is already running here"):
+        run()
+
+
+# ---- what does not belong together
+
+
+def test_a_tree_that_differs_from_its_commit_is_refused(runner):
+    Path("notes.txt").write_text("not committed")
+    with pytest.raises(Error, match="files here are not those of commit"):
+        run()
+
+
+def test_a_commit_that_was_not_merged_is_refused(origin, runner):
+    Path("notes.txt").write_text("mine")
+    starter.git(runner, "add", "-A")
+    starter.git(runner, "commit", "-qm", "my own")
+    with pytest.raises(Error, match="is not on origin/main"):
+        run()
+    starter.git(runner, "push", "-q", "origin", "HEAD:main")
+    assert run()[1] is Verdict.PASS
+
+
+def refused(origin: Path, *words: str, verdict: Verdict = Verdict.INCONCLUSIVE, approved: bool = True) -> str:
+    """The commit here is merged and not released, even if a human approves."""
+    merged.commit(Path(), "a merge")
+    text, found = run(by="grace", reason="I looked at it") if approved else run()
+    assert found is verdict
+    for word in words:
+        assert word in text
+    assert released(origin) == []
+    return text
+
+
+def test_params_that_dvc_lock_does_not_know_are_stale_and_nobody_can_approve_that(origin, runner):
+    merged.configure(runner, gate__margin=0.03)
+    text = refused(origin, "evaluate would run again (params.yaml: gate", f"{MODEL}: not released (inconclusive)")
+    assert "next: in a pull request: `trunkline pin` production, `dvc repro`" in text
+
+
+def test_code_that_dvc_lock_does_not_know_is_stale(origin, runner):
+    path = Path("src/trunkline/scoring.py")
+    path.write_text(path.read_text() + "\n# changed\n")
+    refused(origin, "dvc.lock is not of this code, data and params", "compare")
+
+
+def test_code_that_is_gone_is_stale_though_dvc_would_let_it_be_missing(origin, runner):
+    Path("src/project.py").unlink()
+    refused(origin, "features would run again (src/project.py is missing)")
+
+
+def test_a_raw_partition_that_dvc_lock_does_not_know_is_stale(origin, runner):
+    starter.write_rows(Path("data/raw/2026-09.jsonl"), starter.rows(10, "2026-09", seed=3))
+    refused(origin, "data would run again")
+
+
+def test_a_report_that_was_edited_by_hand_is_stale(origin, runner):
+    path = Path("reports/compare.json")
+    path.write_text(path.read_text().replace('"units": 80', '"units": 81', 1))
+    refused(origin, "compare would run again")
+
+
+def test_a_missing_report_is_an_error_and_no_verdict(runner):
+    Path("reports/evaluate.json").unlink()
+    merged.commit(runner, "a report less")
+    with pytest.raises(Error, match="reports/evaluate.json not found"):
+        run(by="grace", reason="I looked at it")
+
+
+def test_a_commit_without_dvc_lock_or_pipeline_is_refused(origin, runner):
+    Path("dvc.lock").unlink()
+    refused(origin, "compare would run again (it has not run yet)")
+    Path("dvc.yaml").unlink()
+    merged.commit(runner, "no pipeline")
+    with pytest.raises(Error, match="this commit has no pipeline: dvc.yaml is not in it"):
+        run()
+
+
+def judged(verdict: Verdict) -> None:
+    """Let the gate have said this."""
+    report = Report.read(Path("reports/compare.json"))
+    check = Check(name="gate.margin", verdict=verdict, value=0.0, limit=0.0, message="as the test wants")
+    merged.record(Path(), Report.of("compare", (check,), report.metrics, report.details))
+
+
+def test_a_failed_candidate_is_never_released(origin, runner):
+    judged(Verdict.FAIL)
+    refused(origin, "gate.margin: as the test wants", "not released (fail)", verdict=Verdict.FAIL)
+
+
+def test_an_inconclusive_one_needs_a_human_who_is_recorded(origin, runner, capsys):
+    judged(Verdict.INCONCLUSIVE)
+    assert "--approved-by NAME --reason" in refused(origin, "not released (inconclusive)", approved=False)
+    assert cli.main(["release"]) == 4
+    assert "not released" in capsys.readouterr().out
+    with pytest.raises(Error, match="go together"):
+        run(by="grace")
+    why = "the holdout is small <img src=x> [look](https://example.com)"
+    text, verdict = run(by="grace", reason=why)
+    assert verdict is Verdict.PASS
+    assert f"verdict  inconclusive, approved by grace: {why}" in text
+    found = manifest(f"{MODEL}@v0.1.0")
+    assert found.approval == Approval(by="grace", reason=why)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    bundles.fetch(found, runner / ".trunkline/back", params.load(Path("params.yaml")).release)
+    card = Path(".trunkline/back/README.md").read_text()
+    assert "grace let it through: the holdout is small &#60;img" in card
+    assert "](https" not in card
+
+
+def test_an_approval_of_a_pass_is_not_recorded(runner):
+    run(by="grace", reason="just in case")
+    assert manifest(f"{MODEL}@v0.1.0").approval is None
+
+
+def promote(version: str, commit: str, number: int = 1) -> None:
+    decision = Decision(
+        model=MODEL,
+        environment="production",
+        version=version,
+        previous=None,
+        action="promote",
+        reason="canary passed",
+        by="ada",
+        created="2026-11-01T00:00:00+00:00",
+        run=None,
+    )
+    name = f"{MODEL}#production#{number}"
+    tags.create(name, commit, message(f"{MODEL} {version} serves in production: promote", decision))
+    starter.git(Path(), "push", "-q", "origin", name)
+
+
+def test_a_comparison_with_what_serves_no_more_is_stale(origin, runner, tmp_path):
+    with second_runner(origin, tmp_path / "other", "main~1"):
+        run()
+        promote("v0.1.0", head(Path()))
+    text, verdict = run(by="grace", reason="I looked at it")
+    assert verdict is Verdict.INCONCLUSIVE
+    assert "compared with the untuned base model, but production is v0.1.0 now" in text
+    assert released(origin) == [f"{MODEL}@v0.1.0"]
+
+
+def test_production_that_is_promoted_during_the_release_makes_it_stale(origin, runner, tmp_path, monkeypatch):
+    facts, others = release.manifest.facts, [tmp_path / "other"]
+
+    def meanwhile(*arguments: object) -> object:
+        while others:
+            with second_runner(origin, others.pop(), "main~1"):
+                run()
+                promote("v0.1.0", head(Path()))
+        return facts(*arguments)
+
+    monkeypatch.setattr(release.manifest, "facts", meanwhile)
+    with pytest.raises(Error, match="but production is v0.1.0 now: it was promoted while"):
+        run()
+
+
+def test_before_the_first_promotion_only_the_base_model_is_production(origin, runner):
+    commit = head(runner, "HEAD~1")
+    pin = Production(release="mine", revision=commit, weights="0" * 32 + ".dir", partitions=())
+    files.write_text(Path("data/production.json"), pin.text())
+    refused(origin, "compared with mine, but nothing was promoted to production yet")
+
+
+# ---- data and weights
+
+
+def place_of(remote: Path, md5: str) -> Path:
+    return remote / "files/md5" / md5[:2] / md5[2:]
+
+
+def member(remote: Path, folder: str, name: str) -> str:
+    listing = json.loads(place_of(remote, recorded(folder)).read_text())
+    return next(row["md5"] for row in listing if row["relpath"] == name)
+
+
+def damage(remote: Path, md5: str, content: bytes | None) -> None:
+    path = place_of(remote, md5)
+    path.chmod(0o644)
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+
+
+def recorded(path: str) -> str:
+    return dvc.recorded_hash(Path("dvc.lock").read_bytes(), path)
+
+
+def test_damaged_weights_in_the_remote_are_named(origin, runner, remote):
+    damage(remote, member(remote, "models/candidate", "adapter_model.safetensors"), b"garbage of someone")
+    with pytest.raises(Error, match="models/candidate/adapter_model.safetensors is damaged in the DVC remote storage"):
+        run()
+    assert released(origin) == []
+
+
+def test_a_damaged_list_of_a_folder_in_the_remote_is_named(runner, remote):
+    damage(remote, recorded("models/candidate"), b"[]")
+    with pytest.raises(Error, match="models/candidate is damaged"):
+        run()
+
+
+def test_data_that_are_not_in_the_remote_are_named(runner, remote):
+    damage(remote, recorded("data/train.parquet"), None)
+    with pytest.raises(Error, match="the DVC remote storage does not hold data/train.parquet") as caught:
+        run()
+    assert "dvc push" in caught.value.hint
+
+
+def test_base_weights_that_are_not_in_the_remote_are_missed_though_an_adapter_does_not_fetch_them(runner, remote):
+    damage(remote, member(remote, "models/base", "model.safetensors"), None)
+    with pytest.raises(Error, match="does not hold models/base/model.safetensors"):
+        run()
+
+
+def test_a_remote_that_is_not_there_is_named(runner):
+    Path(".dvc/config.local").write_text("['remote \"storage\"']\n    url = /proc/nowhere\n")
+    with pytest.raises(Error, match="the DVC remote storage"):
+        run()
+
+
+def test_weights_that_another_training_left_are_refused(origin, runner, built, tmp_path):
+    """dvc.lock and its objects are right, but the candidate is not of these examples."""
+    work = Path(shutil.copytree(built.work, tmp_path / "work"))
+    starter.git(work, "remote", "set-url", "origin", str(origin))
+    bundle = json.loads((work / "models/candidate/bundle.json").read_text()) | {"trained_on": "0" * 64}
+    (work / "models/candidate/bundle.json").write_text(json.dumps(bundle))
+    (work / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    with contextlib.chdir(work), Repo() as repo:
+        repo.commit(force=True)
+    merged.commit(work, "another candidate")
+    with contextlib.chdir(work), pytest.raises(Error, match="was trained on other examples"):
+        run()
+
+
+def without_remote(built: Places, origin: Path, folder: Path) -> Path:
+    """The clone in which the candidate was trained, with its cache and without a remote."""
+    work = Path(shutil.copytree(built.work, folder))
+    starter.git(work, "remote", "set-url", "origin", str(origin))
+    (work / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    merged.commit(work, "no remote")
+    return work
+
+
+def test_without_a_remote_the_cache_holds_the_bundle_and_a_warning_says_so(built, origin, tmp_path, caplog):
+    work = without_remote(built, origin, tmp_path / "work")
+    with contextlib.chdir(work):
+        run()
+        found = manifest(f"{MODEL}@v0.1.0")
+        bundles.fetch(found, tmp_path / "back", params.load(Path("params.yaml")).release)
+    assert "no DVC remote: the bundle is only in the local DVC cache" in caplog.text
+
+
+def test_without_a_remote_a_damaged_object_of_the_cache_is_named(built, origin, tmp_path):
+    """DVC itself calls this working tree up to date."""
+    work = without_remote(built, origin, tmp_path / "work")
+    with contextlib.chdir(work):
+        damage(work / ".dvc/cache", recorded("data/holdout.parquet"), b"garbage of someone")
+        with pytest.raises(Error, match="data/holdout.parquet is damaged in the local DVC cache"):
+            run()
+
+
+# ---- killed, overtaken, and whole
+
+
+STEPS = {
+    "the commit is proven": (pipeline, "stale"),
+    "data and weights are fetched": (contents, "gather"),
+    "the bundle is stored": (objects, "store"),
+    "the bundle was fetched back": (bundles, "fetch"),
+    "the Hub has the commit": (upload, "publish"),
+    "the tag is written": (tags, "write"),
+    "the tag is pushed": (branches, "push"),
+    "the tag is here": (tags, "keep"),
+    "the Hub has the tag": (upload, "tag"),
+}
+
+
+def killed_after(module: ModuleType, name: str) -> int:
+    """Run the release in a process of its own that ends, as by `kill -9`, right after a function has returned."""
+
+    def play() -> None:
+        real = getattr(module, name)
+
+        def fatal(*arguments: object, **named: object) -> None:
+            real(*arguments, **named)
+            os._exit(9)
+
+        setattr(module, name, fatal)
+        os._exit(cli.main(["release"]))
+
+    child = multiprocessing.get_context("fork").Process(target=play)
+    child.start()
+    child.join(60)
+    return int(child.exitcode or 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_after_any_step_a_second_run_ends_in_exactly_one_release(origin, runner, hub, monkeypatch, step):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    merged.configure(runner, release__hub="acme/triage")
+    merged.commit(runner, "publish to the Hub too")
+    assert killed_after(*STEPS[step]) == 9
+    text, verdict = run()
+    assert (text.splitlines()[0], verdict) == (f"{MODEL}@v0.1.0", Verdict.PASS)
+    assert released(origin) == [f"{MODEL}@v0.1.0"]
+    found = manifest(f"{MODEL}@v0.1.0")
+    assert hub.repositories["acme/triage"].tags == {"v0.1.0": found.hub.commit}
+    bundles.fetch(found, runner / ".trunkline/back", params.load(Path("params.yaml")).release)
+    held = hub.repositories["acme/triage"].files(found.hub.commit)
+    for path in (runner / ".trunkline/back").iterdir():
+        assert held[path.name].sha256 == files.sha256(path), "the Hub and the DVC remote hold the same files"
+    assert run()[0] == text
+
+
+def test_a_hub_that_fails_leaves_no_release(origin, runner, hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    merged.configure(runner, release__hub="acme/triage")
+    merged.commit(runner, "publish to the Hub too")
+    hub.fail("POST .*/commit/", status=500)
+    with pytest.raises(Error, match="cannot publish to acme/triage: .* answers HTTP 500"):
+        run()
+    assert released(origin) == []
+
+
+@pytest.mark.slow
+def test_two_real_processes_on_two_commits_end_in_two_versions_and_on_one_commit_in_one(origin, runner, tmp_path):
+    others = [merged.clone(origin, tmp_path / f"other-{number}") for number in range(2)]
+    starter.git(others[0], "checkout", "-q", "main~1")
+    command = [sys.executable, "-m", "trunkline", "release"]
+    racing = [subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) for folder in (runner, *others)]
+    told = [one.communicate(timeout=120)[0].splitlines()[0] for one in racing]
+    assert [one.returncode for one in racing] == [0, 0, 0]
+    assert told[0] == told[2], "the same commit"
+    assert sorted({told[0], told[1]}) == released(origin) == [f"{MODEL}@v0.1.0", f"{MODEL}@v0.2.0"]
