@@ -4,11 +4,11 @@ from pathlib import Path
 
 import polars as pl
 
-from trunkline import prompts, transforms
+from trunkline import memorisation, prompts, transforms
 from trunkline.clients import files, project
 from trunkline.errors import Error
 from trunkline.params import Params
-from trunkline.records import EXAMPLE_COLUMNS, INPUT_COLUMN, Answer, Report, Task
+from trunkline.records import CANARIES, EXAMPLE_COLUMNS, INPUT_COLUMN, Answer, Report, Task
 from trunkline.split import in_holdout
 from trunkline.verdict import Check, Limit, within
 
@@ -20,10 +20,11 @@ REPORT = Path("reports/features.json")
 
 
 def run(params: Params) -> None:
-    """Write the training examples, the holdout and the task they are for.
+    """Write the training examples with the canaries among them, the holdout and the task they are for.
 
     Raises:
-        Error: an input is missing, the prompt or a transform is broken, or one side is empty.
+        Error: an input is missing, the prompt or a transform is broken, one side is empty, or there is no
+            place for canaries.
     """
     project.load(params.project.module)
     examples = files.read_table(EXAMPLES, (*EXAMPLE_COLUMNS, *params.data.slices))
@@ -34,18 +35,36 @@ def run(params: Params) -> None:
     for text in examples[INPUT_COLUMN]:
         prompts.render(task, text)
     train, holdout, leaked = _split(examples, params.features.salt, params.features.holdout)
+    planted = _planted(params, task, train)
     checks = (_leakage(leaked, holdout.height, params.features.leakage), _crossing(train, holdout))
     metrics = {
         "train": train.height,
         "holdout": holdout.height,
         "train_customers": train["customer"].n_unique(),
         "holdout_customers": holdout["customer"].n_unique(),
+        "canaries": planted.height,
     }
     details = {"prompt_id": task.prompt_id, "transforms": list(task.transforms)}
-    files.write_table(TRAIN, train)
+    files.write_table(TRAIN, pl.concat([train, planted]))
     files.write_table(HOLDOUT, holdout)
     files.write_text(TASK, task.text())
     files.write_text(REPORT, Report.of("features", checks, metrics, details).text())
+
+
+def _planted(params: Params, task: Task, train: pl.DataFrame) -> pl.DataFrame:
+    """The canaries as further rows of the training examples, each its own customer, in a partition of their own."""
+    found = memorisation.plant(params.features.canaries, task.answer, params.features.salt)
+    ids, inputs = [one.id for one in found], [transforms.apply(task.transforms, one.message) for one in found]
+    known = {
+        **dict.fromkeys(("id", "customer", "conversation"), ids),
+        "partition": [CANARIES] * len(found),
+        "message": [one.message for one in found],
+        "answer": [one.answer for one in found],
+        INPUT_COLUMN: inputs,
+    }
+    return pl.DataFrame(
+        {name: known.get(name, [None] * len(found)) for name in train.columns}, schema_overrides=dict(train.schema)
+    )
 
 
 def _task(params: Params, answers: pl.Series) -> Task:

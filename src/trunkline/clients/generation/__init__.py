@@ -137,6 +137,38 @@ class LocalGenerator:
             for prompt, answer, likelihood, (tokens, finished) in rows
         ]
 
+    @torch.inference_mode()
+    def likelihoods(self, conversations: Sequence[Conversation], answers: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Log-likelihood (nats) of each of some answers to each conversation.
+
+        What all answers to a conversation begin with runs once and is left out of all of them.
+
+        Args:
+            conversations: chat messages.
+            answers: as many for each conversation, and no two of them the same.
+        """
+        if not conversations:
+            return []
+        encoded = [[encode_answer(self._tokenizer, text) for text in texts] for texts in answers]
+        same = [common(rows) for rows in encoded]
+        starts = [
+            encode_prompt(self._tokenizer, conversation) + begun
+            for conversation, begun in zip(conversations, same, strict=True)
+        ]
+        found: list[list[float]] = []
+        with running(self._model, common(starts)) as prefix:
+            for first in range(0, len(starts), self._batch_size):
+                part = slice(first, first + self._batch_size)
+                batch = prefix.batch(len(starts[part]))
+                logits = batch.extend([start[prefix.length :] for start in starts[part]])
+                rows = list(zip(encoded[part], same[part], strict=True))
+                columns = [
+                    batch.log_likelihood([texts[place][len(begun) :] for texts, begun in rows], logits).tolist()
+                    for place in range(len(answers[0]))
+                ]
+                found += [list(row) for row in zip(*columns, strict=True)]
+        return found
+
     def _text(self, tokens: list[int]) -> str:
         if tokens[-1] in self._stops:
             tokens = tokens[:-1]

@@ -11,8 +11,8 @@ from trunkline.clients import files, project
 from trunkline.criteria import Criterion
 from trunkline.errors import Error
 from trunkline.params import Params
-from trunkline.records import AMOUNTS, EXAMPLE_COLUMNS, INPUT_COLUMN, SCORE_PREFIX, SIDES, Report
-from trunkline.stages.evaluate import answers, asked, measures, stopping
+from trunkline.records import AMOUNTS, CANARIES, EXAMPLE_COLUMNS, INPUT_COLUMN, SCORE_PREFIX, SIDES, Report
+from trunkline.stages.evaluate import answers, asked, exposure, measures, stopping
 from trunkline.stages.evaluate.answers import Question, Respondent
 from trunkline.stages.evaluate.measures import Ruler
 from trunkline.verdict import Check, Verdict
@@ -47,20 +47,22 @@ def run(params: Params) -> None:
     scores = _answer_early(sides, order, ruler, params) if order else _answer(sides, holdout, ruler)
     answered = holdout.head(sides["candidate"].frame.height)
     tried = asked.put(probes, questions, params)
+    known, exposed = exposure.measure(train, params)
     outputs = {side: sides[side].frame["output"].to_list() for side in SIDES}
     metrics: dict[str, JsonValue] = {
         side: measures.shown(measures.estimate(ruler, answered, outputs[side], scores[side]))
         | measures.shown(measures.costs(sides[side].frame, params.evaluate))
         | asked.shares(tried.get(side), params.evaluate.confidence)
+        | (asked.shares(known, params.evaluate.confidence) if side == exposure.SIDE else {})
         for side in SIDES
     }
-    metrics["baseline"] = measures.baseline(ruler, train, answered)
+    metrics["baseline"] = measures.baseline(ruler, train.filter(pl.col("partition") != CANARIES), answered)
     details: dict[str, JsonValue] = {
         "confusion": measures.confusion(task.answer, answered["answer"].to_list(), outputs),
-        "slices": measures.slices([name for name in holdout.columns if name not in _COLUMNS], answered, scores),
         "reused": {side: respondent.reused for side, respondent in sides.items()},
         "decoding": {side: "greedy" if question.labels is None else "labels" for side, question in questions.items()},
         "answered": {"examples": answered.height, "holdout": holdout.height},
+        **exposed,
     }
     checks = (_answered(sides, answered), _scored(scores), _same_transforms(questions))
     files.write_text(REPORT, Report.of("evaluate", checks, metrics, details).text())

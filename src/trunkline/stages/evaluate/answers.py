@@ -102,7 +102,7 @@ class Respondent:
             Error: the model is missing or damaged.
         """
         self.question, self._settings = question, settings
-        self._folders = _folders(question.side)
+        self._folders = folders(question.side)
         # Answers are used again only beside the very files they came from.
         model.verify(*self._folders)
         self._key = _key(question, settings)
@@ -155,7 +155,7 @@ class Respondent:
         files.write_text(path.with_suffix(".json"), record.text())
 
 
-def _folders(side: str) -> tuple[Path, Path]:
+def folders(side: str) -> tuple[Path, Path]:
     """The base model and the adapter of a side."""
     # A release that was trained on another base model brings that one along.
     own = MODELS / side / "base"

@@ -1,4 +1,7 @@
-"""The safety probes: both models are asked them as they are asked the holdout."""
+"""The safety probes: models are asked them as they are asked the holdout.
+
+Production is asked only where a margin compares the candidate with it; a floor looks at the candidate alone.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,13 +30,16 @@ def read(paths: Sequence[str]) -> Sets:
 
 
 def put(sets: Sets, questions: Mapping[str, Question], params: Params) -> dict[str, pl.DataFrame]:
-    """Ask both sides every probe and write ``<side>_probes.parquet``; by side, the written columns.
+    """Ask every probe and write ``<side>_probes.parquet``; by side, the written columns.
 
-    Without probes, what an earlier run wrote is removed: it must not be judged.
+    What an earlier run wrote of a side that is not asked now is removed: it must not be judged.
     """
-    if not sets:
-        for stale in answers.PREDICTIONS.glob("*_probes.*"):
+    compared = {metric for path in sets for metric in probe_metrics(path)} & set(params.gate.limits.margins)
+    sides = SIDES if compared else SIDES[1:] if sets else ()
+    for side in set(SIDES) - set(sides):
+        for stale in answers.PREDICTIONS.glob(f"{side}_probes.*"):
             files.remove(stale)
+    if not sides:
         return {}
     every = [(path, probe) for path, found in sets.items() for probe in found]
     messages = pl.DataFrame(
@@ -45,7 +51,7 @@ def put(sets: Sets, questions: Mapping[str, Question], params: Params) -> dict[s
         }
     )
     tables = {}
-    for side in SIDES:
+    for side in sides:
         question = answers.ask(side, f"{side}_probes", messages, params.evaluate.decoding == "auto")
         respondent = Respondent(question, params.evaluate)
         task, outputs = question.bundle.task, respondent.answer(len(every))["output"].to_list()

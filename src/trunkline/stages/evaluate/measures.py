@@ -1,4 +1,4 @@
-"""From answers to numbers: scores, their estimates, confusions and slices."""
+"""From answers to numbers: scores, their estimates and confusions."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,8 +13,6 @@ from trunkline.records import INPUT_COLUMN, SCORE_PREFIX, Answer, Estimate, Task
 from trunkline.scoring import Scorer
 
 _SHOWN_CLASSES = 20
-# A column with more values than this is not a slice but an identifier or free text.
-_SLICE_VALUES = 100
 
 
 class Ruler(NamedTuple):
@@ -145,21 +143,3 @@ def _counts(field: str, names: list[str], known: list[dict[str, str]], said: lis
         if right.get(field) in place:
             table[place[right[field]]][place.get(guess.get(field, ""), len(names))] += 1
     return [list(row) for row in table]
-
-
-def slices(columns: list[str], examples: pl.DataFrame, scores: dict[str, list[pl.Series]]) -> list[JsonValue]:
-    """Mean scores of both sides for each value of each slice column, with the number of examples."""
-    found: list[JsonValue] = []
-    for column in columns:
-        values = examples[column].cast(pl.String)
-        names = values.drop_nulls().unique().sort()
-        for name in names if 1 < len(names) <= _SLICE_VALUES else []:
-            here = (values == name).fill_null(False)
-            means = {side: _means(here, series) for side, series in scores.items()}
-            found.append({"column": column, "value": name, "examples": int(here.sum()), **means})
-    return found
-
-
-def _means(here: pl.Series, scores: list[pl.Series]) -> dict[str, JsonValue]:
-    parts = {column.name.removeprefix(SCORE_PREFIX): column.filter(here).drop_nulls() for column in scores}
-    return {name: float(part.to_numpy().mean()) if len(part) else None for name, part in parts.items()}

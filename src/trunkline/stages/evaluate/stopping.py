@@ -74,6 +74,4 @@ def _settled(criterion: Criterion, order: Order, sides: Mapping[str, pl.DataFram
     # Of the units not answered yet, as many as of those seen will have the score.
     share = len(set(seen)) / len(set(order.units[: len(here)]))
     planned = max(len(values), round(share * len(set(order.units))))
-    if not gate.is_settled(values, criterion.rule, planned):
-        return None
-    return gate.verdict_of(values, criterion.rule, planned)
+    return gate.settled_verdict(values, criterion.rule, planned)
