@@ -5,16 +5,17 @@
 Seeded simulation of paired binary scores: the two models differ on a tenth of the examples, and a loss of
 two points is tolerated. Sizes are shares of the fixed sample n*, with which a test of fixed size tells a loss
 of the margin from none at the same error rates; the gate may use up to 1.6 of it. Prints a Markdown table.
+`trunkline drill` does the same with the scores of a repository's own holdout.
 """
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
-from scipy import stats
 
-from trunkline import gate
-from trunkline.gate import Rule
+from trunkline import common_rules, gate
+from trunkline.gate import Outcomes, Rule
 from trunkline.verdict import Verdict
 
 RULE = Rule(margin=0.02, alpha=0.05, beta=0.10)
@@ -22,71 +23,45 @@ DISCORDANCE = 0.1
 FIXED = int(np.ceil(gate.fixed_sample(DISCORDANCE, RULE.margin, RULE)))
 CAP = int(1.6 * FIXED)
 STEP = FIXED // 20
-Outcome = tuple[Verdict, int]
+Judge = Callable[[np.ndarray], Outcomes]
 
 
-def draw(mean: float, rng: np.random.Generator, size: int) -> np.ndarray:
-    """Differences of -1, 0 and 1 whose mean is ``mean``."""
+def draw(mean: float, repetitions: int) -> np.ndarray:
+    """Differences of -1, 0 and 1 whose mean is ``mean``, CAP a repetition."""
     better, worse = (DISCORDANCE + mean) / 2, (DISCORDANCE - mean) / 2
-    at = rng.random(size)
+    at = np.random.default_rng(1).random((repetitions, CAP))
     return np.where(at < better, 1.0, np.where(at < better + worse, -1.0, 0.0))
 
 
-def decided(passes: bool, units: int) -> Outcome:
-    return (Verdict.PASS if passes else Verdict.FAIL), units
+def ours(samples: np.ndarray) -> Outcomes:
+    return gate.outcomes(samples, RULE)
 
 
-def z_of(values: np.ndarray, boundary: float) -> float:
-    return float((values.mean() - boundary) / max(values.std() / np.sqrt(values.size), 1e-12))
-
-
-def ours(values: np.ndarray) -> Outcome:
-    decision = gate.decide(values, RULE)
-    return decision.verdict, decision.used
-
-
-def ours_early(values: np.ndarray) -> Outcome:
+def ours_early(samples: np.ndarray) -> Outcomes:
     """Stops when the verdict of the whole holdout is settled."""
+    verdicts, used = zip(*map(_early, samples), strict=True)
+    passed, failed = (np.array([found is verdict for found in verdicts]) for verdict in (Verdict.PASS, Verdict.FAIL))
+    return Outcomes(passed, failed, np.array(used))
+
+
+def _early(values: np.ndarray) -> tuple[Verdict, int]:
     for seen in range(STEP, values.size, STEP):
-        if gate.is_settled(values[:seen], RULE, values.size):
-            return gate.verdict_of(values[:seen], RULE, values.size), seen
+        verdict = gate.settled_verdict(values[:seen], RULE, values.size)
+        if verdict is not None:
+            return verdict, seen
     return gate.verdict_of(values, RULE), values.size
 
 
-def at_least_production(values: np.ndarray) -> Outcome:
-    return decided(values[:FIXED].mean() >= 0, FIXED)
+def common(name: str, samples: np.ndarray) -> Outcomes:
+    """Rules of fixed size take the fixed sample; who peeks may go on as long as the gate."""
+    rule = common_rules.RULES[name]
+    return rule(samples if rule is common_rules.peeking else samples[:, :FIXED], RULE)
 
 
-def not_significantly_worse(values: np.ndarray) -> Outcome:
-    return decided(z_of(values[:FIXED], 0.0) > stats.norm.ppf(0.05), FIXED)
-
-
-def significantly_better(values: np.ndarray) -> Outcome:
-    return decided(z_of(values[:FIXED], 0.0) > stats.norm.ppf(0.95), FIXED)
-
-
-def fixed_non_inferiority(values: np.ndarray) -> Outcome:
-    return decided(z_of(values[:FIXED], -RULE.margin) > stats.norm.ppf(0.95), FIXED)
-
-
-def peeking(values: np.ndarray) -> Outcome:
-    """Looks at the fixed-size tests again and again, and stops at the first that says anything."""
-    for seen in range(STEP, values.size + 1, STEP):
-        if z_of(values[:seen], -RULE.margin) > stats.norm.ppf(0.95):
-            return Verdict.PASS, seen
-        if z_of(values[:seen], 0.0) < stats.norm.ppf(0.10):
-            return Verdict.FAIL, seen
-    return Verdict.INCONCLUSIVE, values.size
-
-
-RULES: dict[str, Callable[[np.ndarray], Outcome]] = {
+RULES: dict[str, Judge] = {
     "Trunkline": ours,
     "Trunkline, stopping early": ours_early,
-    "fixed-size non-inferiority": fixed_non_inferiority,
-    "candidate >= production": at_least_production,
-    "not significantly worse": not_significantly_worse,
-    "significantly better": significantly_better,
-    "non-inferiority, peeking": peeking,
+    **{name: partial(common, name) for name in common_rules.RULES},
 }
 MEANS = {"+2m": 2, "+m": 1, "0": 0, "-m/2": -0.5, "-m": -1, "-2m": -2, "-4m": -4}
 
@@ -102,13 +77,12 @@ def main() -> None:
     for name, rule in RULES.items():
         cells = []
         for times in MEANS.values():
-            rng = np.random.default_rng(1)
-            samples = [draw(times * RULE.margin, rng, CAP) for _ in range(repetitions)]
-            outcomes = [rule(sample) for sample in samples]
-            passed = np.mean([verdict is Verdict.PASS for verdict, _ in outcomes])
-            cells.append(f"{100 * passed:.1f} ({np.mean([units for _, units in outcomes]) / FIXED:.2f})")
+            samples = draw(times * RULE.margin, repetitions)
+            found = rule(samples)
+            cells.append(f"{100 * found.passed.mean():.1f} ({found.used.mean() / FIXED:.2f})")
             if rule is ours_early:
-                agreed += [found[0] is gate.verdict_of(s, RULE) for found, s in zip(outcomes, samples, strict=True)]
+                whole = ours(samples)
+                agreed += [*((found.passed == whole.passed) & (found.failed == whole.failed))]
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
     print(f"\nStopping early gives the verdict of the whole holdout in {100 * np.mean(agreed):.1f} % of the runs.")
 

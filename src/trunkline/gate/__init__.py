@@ -4,22 +4,34 @@
 for parts of the holdout that lose although the whole does not, and `sentences` says it in words.
 """
 
-from trunkline.gate.decision import Decision, Rule, decide, fixed_sample, is_settled, power, verdict_of
+from trunkline.gate.decision import (
+    Decision,
+    Outcomes,
+    Rule,
+    decide,
+    fixed_sample,
+    outcomes,
+    power,
+    settled_verdict,
+    verdict_of,
+)
 from trunkline.gate.paired import differences, ordered, relative, unit_means
 from trunkline.gate.slices import Part, judge_slices
 
 __all__ = [
     "Decision",
+    "Outcomes",
     "Part",
     "Rule",
     "decide",
     "differences",
     "fixed_sample",
-    "is_settled",
     "judge_slices",
     "ordered",
+    "outcomes",
     "power",
     "relative",
+    "settled_verdict",
     "unit_means",
     "verdict_of",
 ]

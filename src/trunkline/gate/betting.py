@@ -64,10 +64,11 @@ def _grown(values: Floats, sizes: Floats, claimed: Floats | float, lowest: float
     return total
 
 
-def first(grown: Floats, level: float) -> int:
-    """Units until the capital reached 1 / level; more than there are when it did not."""
+def first(grown: Floats, level: float) -> NDArray[np.int64]:
+    """(...,) units until each capital (..., n) reached 1 / level; more than there are where it did not."""
     reached = grown >= 1 / level
-    return int(reached.argmax()) + 1 if reached.any() else grown.size + 1
+    units: NDArray[np.int64] = np.where(reached.any(axis=-1), reached.argmax(axis=-1) + 1, grown.shape[-1] + 1)
+    return units
 
 
 def bound(values: Floats, bet: Bet, highest: float) -> float:
@@ -100,7 +101,7 @@ def settled(values: Floats, claimed: float, bet: Bet) -> bool:
     # Whatever the rest will be, the claim fails; or it holds, and nothing can be refuted any more.
     if (rest < bet.lowest).any() or values.sum() + (bet.planned - values.size) * bet.lowest > bet.planned * claimed:
         return True
-    return first(capital(values, np.minimum(rest, 1.0), bet), bet.level) <= values.size
+    return bool(first(capital(values, np.minimum(rest, 1.0), bet), bet.level) <= values.size)
 
 
 def _stakes(values: Floats, bet: Bet) -> Floats:

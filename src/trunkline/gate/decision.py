@@ -8,6 +8,7 @@ each other, and both hold at every sample size.
 
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,69 +109,100 @@ def decide(values: Floats, rule: Rule, planned: int | None = None) -> Decision:
     """
     _check_range(values, rule)
     planned = planned or values.size
-    verdict, used = _verdict(values, rule, planned)
-    mean = float(values.mean())
+    found = outcomes(values[None], rule, planned)
+    verdict, mean = found.verdict(0), float(values.mean())
     return Decision(
         verdict=verdict,
         difference=mean,
         low=min(bound(values, rule.passing(planned), 1.0), mean),
         high=max(-bound(-values, rule.failing(planned), -rule.lowest), mean),
         units=values.size,
-        used=used,
+        used=int(found.used[0]),
         more=_more(values, rule) if verdict is Verdict.INCONCLUSIVE else None,
     )
 
 
-def verdict_of(values: Floats, rule: Rule, planned: int | None = None) -> Verdict:
-    """The verdict of `decide` alone, many times faster.
+class Outcomes(NamedTuple):
+    """The verdicts on many sets of units at once.
+
+    Attributes:
+        passed: (sets,) whether each passes.
+        failed: (sets,) whether each fails; what does neither is inconclusive.
+        used: (sets,) units after which the verdict was there; all of them where there is none.
+    """
+
+    passed: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
+    used: NDArray[np.int64]
+
+    def verdict(self, number: int) -> Verdict:
+        """Of one of the sets."""
+        return Verdict.PASS if self.passed[number] else Verdict.FAIL if self.failed[number] else Verdict.INCONCLUSIVE
+
+
+def outcomes(values: Floats, rule: Rule, planned: int | None = None) -> Outcomes:
+    """The verdicts of `decide` alone, many times faster.
+
+    Args:
+        values: (sets, n), each set as in `decide`.
+        rule: as in `decide`.
+        planned: as in `decide`.
 
     Raises:
         Error: as `decide`.
     """
     _check_range(values, rule)
-    return _verdict(values, rule, planned or values.size)[0]
+    size = values.shape[-1]
+    planned = planned or size
+    gained = first(capital(values, rule.pass_above, rule.passing(planned)), rule.alpha)
+    lost = first(capital(-values, -rule.fail_below, rule.failing(planned)), rule.beta)
+    mean = values.mean(axis=-1)
+    passed = (gained < lost) & (mean > rule.pass_above)
+    failed = (lost < gained) & (mean < rule.fail_below)
+    return Outcomes(passed, failed, np.where(passed | failed, np.minimum(gained, lost), size))
 
 
-def _verdict(values: Floats, rule: Rule, planned: int) -> tuple[Verdict, int]:
-    """The verdict, and after how many units it was there; all of them when it is not."""
-    passed = first(capital(values, rule.pass_above, rule.passing(planned)), rule.alpha)
-    failed = first(capital(-values, -rule.fail_below, rule.failing(planned)), rule.beta)
-    mean = float(values.mean())
-    if passed < failed and mean > rule.pass_above:
-        return Verdict.PASS, passed
-    if failed < passed and mean < rule.fail_below:
-        return Verdict.FAIL, failed
-    return Verdict.INCONCLUSIVE, values.size
+def verdict_of(values: Floats, rule: Rule, planned: int | None = None) -> Verdict:
+    """The verdict of `decide` alone, on (n,) values.
+
+    Raises:
+        Error: as `decide`.
+    """
+    return outcomes(values[None], rule, planned).verdict(0)
 
 
-def is_settled(values: Floats, rule: Rule, planned: int) -> bool:
-    """Whether the first units of a holdout already give the verdict that all ``planned`` would.
+def settled_verdict(values: Floats, rule: Rule, planned: int) -> Verdict | None:
+    """The verdict that all ``planned`` units of a holdout would give, if the first of them settle it.
 
-    The verdict must be there, and the mean over all units, the unseen included, must surely agree with it.
+    It is there when these units give it, and the mean over all units, the unseen included, must surely
+    agree with it.
     """
     verdict = verdict_of(values, rule, planned)
     if verdict is Verdict.PASS:
-        return settled(values, rule.pass_above, rule.passing(planned))
-    return verdict is Verdict.FAIL and settled(-values, -rule.fail_below, rule.failing(planned))
+        sure = settled(values, rule.pass_above, rule.passing(planned))
+    else:
+        sure = verdict is Verdict.FAIL and settled(-values, -rule.fail_below, rule.failing(planned))
+    return verdict if sure else None
 
 
-def power(difference: Floats, rule: Rule, seed: int) -> float:
-    """How often as many units would pass a candidate that is as good as production.
+def power(values: Floats, rule: Rule, seed: int) -> float:
+    """How often as many units would pass a candidate that is as good as production; by simulation.
 
-    By simulation: each unit's difference gets a random sign, as if the two models had been exchanged there,
-    so the models differ as often and by as much as they did, and by nothing on average.
+    Each unit's difference gets a random sign, as if the two models had been exchanged there, so they differ
+    as often and by as much as they did, and by nothing on average. For a floor, which compares with nothing,
+    it is how often units drawn again from these, with replacement, would pass it.
 
     Args:
-        difference: (n,) paired differences.
-        rule: a margin, not a floor.
-        seed: of the signs.
+        values: (n,) as in `decide`.
+        rule: as in `decide`.
+        seed: of the draws.
     """
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(_SIMULATIONS, difference.size))
-    flipped = signs * difference
-    grown = capital(flipped, rule.pass_above, rule.passing(difference.size))
-    lost = capital(-flipped, -rule.fail_below, rule.failing(difference.size))
-    first_pass, first_fail = (_firsts(found, level) for found, level in ((grown, rule.alpha), (lost, rule.beta)))
-    return float(((first_pass < first_fail) & (flipped.mean(axis=1) > rule.pass_above)).mean())
+    rng = np.random.default_rng(seed)
+    if rule.floor is None:
+        again = rng.choice([-1.0, 1.0], size=(_SIMULATIONS, values.size)) * values
+    else:
+        again = values[rng.integers(values.size, size=(_SIMULATIONS, values.size))]
+    return float(outcomes(again, rule).passed.mean())
 
 
 def fixed_sample(variance: float, gap: float, rule: Rule) -> float:
@@ -182,16 +214,9 @@ def fixed_sample(variance: float, gap: float, rule: Rule) -> float:
     return z * z * variance / (gap * gap)
 
 
-def _firsts(grown: Floats, level: float) -> NDArray[np.int64]:
-    """(repetitions,) units until each capital reached 1 / level, or more than there are."""
-    reached = grown >= 1 / level
-    units: NDArray[np.int64] = np.where(reached.any(axis=1), reached.argmax(axis=1), grown.shape[1])
-    return units
-
-
 def _check_range(values: Floats, rule: Rule) -> None:
     check_measured(values)
-    worst = float(values[np.abs(values).argmax()]) if rule.floor is None else float(values.min())
+    worst = float(values.flat[np.abs(values).argmax()]) if rule.floor is None else float(values.min())
     if np.abs(values).max() > 1 or values.min() < rule.lowest:
         raise Error(
             f"a score {'difference' if rule.floor is None else 'value'} of {worst:.3g} is outside [{rule.lowest:g}, 1]",

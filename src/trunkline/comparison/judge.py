@@ -3,17 +3,18 @@
 import math
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 from pydantic import JsonValue
 
 from trunkline import criteria, gate, scoring
+from trunkline.comparison.answered import Answered
 from trunkline.criteria import Criterion
 from trunkline.errors import Error
 from trunkline.gate import Decision, sentences
 from trunkline.gate.betting import Floats
-from trunkline.params import Params
-from trunkline.records import SCORE_PREFIX, SIDES
-from trunkline.stages.compare.sides import PREDICTIONS, Answered
+from trunkline.gate.sentences import Sizes
+from trunkline.records import SCORE_PREFIX, SIDES, Terms
 from trunkline.verdict import Check, Verdict
 
 
@@ -24,31 +25,42 @@ class Judged(NamedTuple):
     row: dict[str, JsonValue]
 
 
-class _Values(NamedTuple):
-    """A criterion's values on both sides, example by example, and their units."""
+class Values(NamedTuple):
+    """A criterion's values, example by example.
+
+    Attributes:
+        production: its values; the candidate's again where production was not asked and need not be.
+        candidate: its values.
+        units: the unit of each value.
+        planned: units of the whole holdout.
+        unit: what a unit is, singular.
+        both: whether production was asked.
+    """
 
     production: Floats
     candidate: Floats
     units: list[str]
     planned: int
     unit: str
+    both: bool
 
 
-def judge(criterion: Criterion, answered: Answered, params: Params) -> Judged:
+def judge(criterion: Criterion, answered: Answered, terms: Terms) -> Judged:
     """Judge one criterion.
 
     Raises:
         Error: its values were not written, are NaN, leave their range, or do not average to its value.
     """
-    found = _values(criterion, answered, params.compare.unit)
+    found = values_of(criterion, answered, terms.unit)
     if isinstance(found, str):
         return _unmeasured(criterion, found)
-    seed, rule = params.compare.seed, criterion.rule
+    seed, rule = terms.seed, criterion.rule
     try:
         values = criteria.units_of(criterion, found.production, found.candidate, found.units, seed)
         decision = gate.decide(values, rule, found.planned)
     except Error as error:
         raise Error(f"{criterion.path}: {error.problem}", error.hint) from None
+    power = gate.power(values, rule, seed)
     row = _row(criterion, decision.verdict) | {
         "estimate": decision.difference,
         "low": decision.low,
@@ -56,20 +68,27 @@ def judge(criterion: Criterion, answered: Answered, params: Params) -> Judged:
         "units": decision.units,
         "used": decision.used,
         "more": decision.more,
-        "power": gate.power(values, rule, seed) if rule.floor is None else None,
+        "power": power,
+        "shown": _shown(criterion, decision, found),
     }
-    return Judged(_check(criterion, decision, found), row)
+    return Judged(_check(criterion, decision, found, power), row)
 
 
-def _values(criterion: Criterion, answered: Answered, unit: str) -> _Values | str:
-    """The criterion's values, or why there are none."""
-    probes = {side: table.filter(pl.col("metric") == criterion.name) for side, table in answered.probes.items()}
-    if probes and probes[SIDES[0]].height:
-        production, candidate = (probes[side]["score"].to_numpy() for side in SIDES)
-        return _Values(production, candidate, probes[SIDES[0]]["id"].to_list(), len(production), "probe")
+def values_of(criterion: Criterion, answered: Answered, unit: str) -> Values | str:
+    """The criterion's values, or why there are none.
+
+    Raises:
+        Error: they were not written, or do not average to the criterion's value.
+    """
+    probed = {side: table.filter(pl.col("metric") == criterion.name) for side, table in answered.probes.items()}
+    asked = [side for side in SIDES if side in probed and probed[side].height]
+    # A floor looks at the candidate alone, so production may not have been asked.
+    if asked and (asked == list(SIDES) or criterion.kind == "floor"):
+        production, candidate = (probed[side]["score"].to_numpy() for side in (asked[0], asked[-1]))
+        return Values(production, candidate, probed[asked[-1]]["id"].to_list(), len(candidate), "probe", len(asked) > 1)
     column = criteria.column_of(criterion)
     if any(column not in table.columns for table in answered.predictions.values()):
-        raise Error(f"{PREDICTIONS} has no scores {column} on both sides", "run `dvc repro evaluate`")
+        raise Error(f"the answers have no scores {column} on both sides", "run `dvc repro evaluate`")
     if column.startswith(SCORE_PREFIX):
         _check_mean(criterion.name)
     rows = answered.examples.select("unit", *(answered.predictions[side][column].alias(side) for side in SIDES))
@@ -83,7 +102,7 @@ def _values(criterion: Criterion, answered: Answered, unit: str) -> _Values | st
     production, candidate = (both[side].cast(pl.Float64).to_numpy() for side in SIDES)
     # Units to which a score does not apply never bet, so what is planned shrinks by the same share.
     planned = round(answered.planned * both["unit"].n_unique() / rows["unit"].n_unique())
-    return _Values(production, candidate, both["unit"].to_list(), max(planned, both["unit"].n_unique()), unit)
+    return Values(production, candidate, both["unit"].to_list(), max(planned, both["unit"].n_unique()), unit, True)
 
 
 def _check_mean(name: str) -> None:
@@ -106,6 +125,7 @@ def _row(criterion: Criterion, verdict: Verdict) -> dict[str, JsonValue]:
         "path": criterion.path,
         "kind": criterion.kind,
         "margin": criterion.margin,
+        "higher_is_better": criterion.higher_is_better,
         "verdict": str(verdict),
     }
 
@@ -117,23 +137,55 @@ def _limit(criterion: Criterion) -> float:
     return -criterion.margin if criterion.kind == "score" else criterion.margin
 
 
-def _check(criterion: Criterion, decision: Decision, found: _Values) -> Check:
+def _check(criterion: Criterion, decision: Decision, found: Values, power: float) -> Check:
     kind, value = criterion.kind, decision.difference
+    sizes = Sizes(found.unit, power)
     if kind == "amount":
         value = sentences.share_more(decision.difference)
-        message = sentences.of_amount(_words(criterion.name), decision, criterion.margin, found.unit)
+        message = sentences.of_amount(_words(criterion.name), decision, criterion.margin, sizes)
     elif kind == "slow":
         value = 1 - decision.difference
         limit_ms = criteria.slow_ms(found.production, criterion.margin)
-        message = sentences.of_slow(criteria.SLOW, limit_ms, decision, found.unit)
+        message = sentences.of_slow(criteria.SLOW, limit_ms, decision, sizes)
     elif kind == "floor":
         value = decision.difference if criterion.higher_is_better else 1 - decision.difference
         ceiling = not criterion.higher_is_better
-        message = sentences.of_floor(criterion.name, decision, criterion.rule, found.unit, ceiling)
+        message = sentences.of_floor(criterion.name, decision, criterion.rule, sizes, ceiling)
     else:
-        message = sentences.of_score(criterion.name, decision, criterion.rule, found.unit)
-    known = value if math.isfinite(value) else None
-    return Check(name=criterion.path, verdict=decision.verdict, value=known, limit=_limit(criterion), message=message)
+        message = sentences.of_score(criterion.name, decision, criterion.rule, sizes)
+    return Check(
+        name=criterion.path, verdict=decision.verdict, value=_finite(value), limit=_limit(criterion), message=message
+    )
+
+
+def _shown(criterion: Criterion, decision: Decision, found: Values) -> dict[str, JsonValue]:
+    """What a table shows: both sides, and the difference (of a floor: the value) as a reader knows it."""
+    value, low, high = decision.difference, decision.low, decision.high
+    if criterion.kind == "amount":
+        value, low, high = (sentences.share_more(end) for end in (value, high, low))
+    elif criterion.kind == "slow" or not criterion.higher_is_better:
+        whole = 0.0 if criterion.kind == "score" else 1.0
+        value, low, high = whole - value, whole - high, whole - low
+    return {
+        "production": _summary(criterion, found.production, found.units) if found.both else None,
+        "candidate": _summary(criterion, found.candidate, found.units),
+        "difference": _finite(value),
+        "low": _finite(low),
+        "high": _finite(high),
+    }
+
+
+def _summary(criterion: Criterion, values: Floats, units: list[str]) -> float:
+    """One number for a side: the mean over units, of amounts over examples, or the 95 % quantile."""
+    if criterion.kind == "slow":
+        return float(np.quantile(values, 1 - criteria.SLOW))
+    if criterion.kind == "amount":
+        return float(values.mean()) * (1000 if criterion.name == "usd_per_1000" else 1)
+    return float(gate.unit_means(values, units, 0).mean())
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _words(name: str) -> str:

@@ -6,11 +6,10 @@ import polars as pl
 from pydantic import JsonValue
 
 from trunkline import gate, scoring
+from trunkline.comparison.shown import Paired, unit_mean
 from trunkline.gate import Part, Rule
 from trunkline.gate.slices import Name
-from trunkline.params import Params
-from trunkline.records import EXAMPLE_COLUMNS, INPUT_COLUMN, SIDES, Answer
-from trunkline.stages.compare.shown import Paired, unit_mean
+from trunkline.records import EXAMPLE_COLUMNS, INPUT_COLUMN, SIDES, Answer, Terms
 from trunkline.verdict import Check, Verdict
 
 # A column with more values than this is not a slice but an identifier or free text.
@@ -18,16 +17,17 @@ _MOST_VALUES = 100
 _PATH = "gate.slice_margin"
 
 
-def judge(paired: Paired, answer: Answer, params: Params) -> tuple[list[JsonValue], tuple[Check, ...]]:
+def judge(paired: Paired, answer: Answer, terms: Terms) -> tuple[list[JsonValue], tuple[Check, ...]]:
     """Every slice as a row for the report, and the check that none fails; no check where there is no slice."""
     parts = dict(_parts(paired.rows, answer))
     if not parts:
         return [], ()
-    whole = Rule(params.gate.margin, params.gate.alpha, params.gate.beta)
-    values = {name: paired.differences(rows, params.compare.seed) for name, rows in parts.items()}
-    found = gate.judge_slices(values, whole, params.gate.slice_margin)
+    limits = terms.limits
+    whole = Rule(limits.margins[limits.primary], limits.alpha, limits.beta)
+    values = {name: paired.differences(rows, terms.seed) for name, rows in parts.items()}
+    found = gate.judge_slices(values, whole, terms.slice_margin)
     rows = [_row(name, parts[name], part, paired.sign) for name, part in found.items()]
-    return rows, (_check(found, params),)
+    return rows, (_check(found, whole.margin, terms.slice_margin),)
 
 
 def _parts(rows: pl.DataFrame, answer: Answer) -> Iterator[tuple[Name, pl.DataFrame]]:
@@ -59,13 +59,13 @@ def _row(name: Name, rows: pl.DataFrame, part: Part, sign: int) -> JsonValue:
     }
 
 
-def _check(found: dict[Name, Part], params: Params) -> Check:
+def _check(found: dict[Name, Part], whole: float, margin: float) -> Check:
     """The worst slice decides: none may be shown to lose, and at least one must have been measured."""
     by_verdict = {verdict: [name for name, part in found.items() if part.verdict is verdict] for verdict in Verdict}
     lost, measured, small = (by_verdict[verdict] for verdict in (Verdict.FAIL, Verdict.PASS, Verdict.INCONCLUSIVE))
     worst = min(found, key=lambda name: found[name].difference)
     verdict = Verdict.FAIL if lost else Verdict.PASS if measured else Verdict.INCONCLUSIVE
-    loss = f"{100 * params.gate.slice_margin:g} points"
+    loss = f"{100 * margin:g} points"
     parts = [
         f"{len(lost)} of {len(found)} slices are shown to lose more than the whole may"
         + (f" ({', '.join(_named(name, found[name]) for name in lost[:3])})" if lost else ""),
@@ -73,7 +73,7 @@ def _check(found: dict[Name, Part], params: Params) -> Check:
         f"{len(small)} are too small to tell: not measured" if small else "",
     ]
     message = "; ".join(part for part in parts if part)
-    return Check(name=_PATH, verdict=verdict, value=found[worst].difference, limit=-params.gate.margin, message=message)
+    return Check(name=_PATH, verdict=verdict, value=found[worst].difference, limit=-whole, message=message)
 
 
 def _named(name: Name, part: Part) -> str:

@@ -7,13 +7,12 @@ from pydantic import JsonValue
 from scipy import stats
 
 from trunkline import gate, scoring
+from trunkline.comparison.answered import Answered
 from trunkline.errors import Error
 from trunkline.gate import Rule
 from trunkline.gate.betting import Floats
-from trunkline.params import Params
-from trunkline.records import SCORE_PREFIX, SIDES
+from trunkline.records import SCORE_PREFIX, SIDES, Terms
 from trunkline.scoring import Scorer
-from trunkline.stages.compare.sides import PREDICTIONS, Answered
 
 
 class Paired(NamedTuple):
@@ -52,12 +51,12 @@ def pair(answered: Answered) -> dict[str, Paired]:
         rows = answered.examples.with_columns(tables[side][column].cast(pl.Float64).alias(side) for side in SIDES)
         both = rows.drop_nulls(SIDES)
         if both.select(pl.any_horizontal(pl.col(SIDES).is_finite().not_().any())).item():
-            raise Error(f"the scores {scorer.name} of {PREDICTIONS} hold NaN or infinity", "correct the scorer")
+            raise Error(f"the scores {scorer.name} hold NaN or infinity", "correct the scorer")
         found[scorer.name] = Paired(scorer, both)
     return found
 
 
-def metric(paired: Paired, margin: float | None, params: Params) -> JsonValue:
+def metric(paired: Paired, margin: float | None, terms: Terms) -> JsonValue:
     """Both sides and their difference as candidate - production, averaged over units."""
     values: dict[str, JsonValue] = {
         "production": None,
@@ -71,8 +70,9 @@ def metric(paired: Paired, margin: float | None, params: Params) -> JsonValue:
     }
     if paired.rows.is_empty() or paired.scorer.aggregate != "mean":
         return values
-    rule = Rule(margin or params.gate.margin, params.gate.alpha, params.gate.beta)
-    found = _interval(paired, paired.differences(paired.rows, params.compare.seed), rule)
+    limits = terms.limits
+    rule = Rule(margin or limits.margins[limits.primary], limits.alpha, limits.beta)
+    found = _interval(paired, paired.differences(paired.rows, terms.seed), rule)
     return values | {side: unit_mean(paired.rows, side) for side in SIDES} | found
 
 
