@@ -27,6 +27,7 @@ def settings(folder: Path, **changes: object) -> params.Params:
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     content["data"]["answer"]["fields"] = ["intent", "urgency"]
     content["evaluate"]["probes"] = []
+    content["features"]["canaries"] = 0
     content["gate"] |= {"guardrails": {"valid_json": 0.01}, "floors": {}, "dry_run": []}
     content["data"]["answer"]["allowed"]["intent"] = list(INTENTS)
     for name, value in changes.items():

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,7 @@ from trunkline.stages import compare
 from trunkline.verdict import Verdict
 
 COUNT = 1200
+PREDICTIONS, HOLDOUT = Path("data/predictions"), Path("data/holdout.parquet")
 SCORERS = ["exact_match", "valid_json", "field_accuracy", "refusal", "nll"]
 
 
@@ -32,7 +34,7 @@ def run(folder: Path, **changes: object) -> Report:
 
 
 def edit(side: str, **columns: pl.Expr) -> None:
-    path = compare.PREDICTIONS / f"{side}.parquet"
+    path = PREDICTIONS / f"{side}.parquet"
     files.write_table(path, pl.read_parquet(path).with_columns(**columns))
 
 
@@ -68,7 +70,11 @@ def test_too_few_conversations_are_inconclusive_and_it_says_how_many_more_are_ne
         finished.predict(project, side, finished.share(60, 0.9, seed))
     report = run(project)
     assert report.verdict is Verdict.INCONCLUSIVE
-    assert "20 conversations cannot tell. About " in report.checks[0].message
+    message = report.checks[0].message
+    assert "and 20 conversations cannot tell: " in message
+    assert re.search(
+        r"with so many \d+ of 100 candidates as good as production would pass, and about \d+ more ", message
+    )
 
 
 def test_a_model_that_answers_like_production_shows_no_difference_and_passes(project):
@@ -135,7 +141,7 @@ def test_the_same_inputs_give_the_same_bytes(project):
 
 def test_the_order_of_the_predictions_does_not_matter(project):
     first = run(project)
-    path = compare.PREDICTIONS / "candidate.parquet"
+    path = PREDICTIONS / "candidate.parquet"
     files.write_table(path, pl.read_parquet(path).reverse())
     assert run(project) == first
 
@@ -165,13 +171,13 @@ def test_nan_is_an_error(project):
 
 @pytest.mark.parametrize("side", ["production", "candidate"])
 def test_a_missing_side_is_an_error(project, side):
-    (compare.PREDICTIONS / f"{side}.parquet").unlink()
+    (PREDICTIONS / f"{side}.parquet").unlink()
     with pytest.raises(Error, match=f"{side}.parquet not found"):
         run(project)
 
 
 def test_a_truncated_side_is_an_error(project):
-    path = compare.PREDICTIONS / "candidate.parquet"
+    path = PREDICTIONS / "candidate.parquet"
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(Error, match="damaged"):
         run(project)
@@ -179,12 +185,12 @@ def test_a_truncated_side_is_an_error(project):
 
 def test_sides_with_other_examples_are_an_error(project):
     edit("candidate", id=pl.when(pl.col("id") == "m-0001").then(pl.lit("m-9999")).otherwise("id"))
-    with pytest.raises(Error, match="candidate.parquet adds 1 examples"):
+    with pytest.raises(Error, match="the candidate adds 1 examples"):
         run(project)
 
 
 def test_duplicated_examples_are_an_error(project):
-    path = compare.PREDICTIONS / "candidate.parquet"
+    path = PREDICTIONS / "candidate.parquet"
     table = pl.read_parquet(path)
     files.write_table(path, pl.concat([table, table.head(2)]))
     with pytest.raises(Error, match="answers 2 examples more than once"):
@@ -192,7 +198,7 @@ def test_duplicated_examples_are_an_error(project):
 
 
 def test_a_gated_score_that_was_not_written_is_an_error(project):
-    path = compare.PREDICTIONS / "production.parquet"
+    path = PREDICTIONS / "production.parquet"
     files.write_table(path, pl.read_parquet(path).drop("score_exact_match"))
     with pytest.raises(Error, match="no scores score_exact_match on both sides"):
         run(project)
@@ -283,8 +289,13 @@ def test_every_criterion_tells_estimate_interval_margin_power_and_units(project)
         assert row["low"] <= row["estimate"] <= row["high"]
         assert 1 <= row["used"] <= row["units"] == 400
         assert row["margin"] > 0
-        assert (row["power"] is None) == (row["kind"] == "floor")
-        assert row["power"] is None or 0 <= row["power"] <= 1
+        assert 0 <= row["power"] <= 1
+        shown = row["shown"]
+        assert shown["low"] <= shown["difference"] <= shown["high"]
+    shown = rows(report)["gate.guardrails.tokens_out"]["shown"]
+    assert (shown["production"], shown["candidate"], shown["difference"]) == (14, 14, 0)
+    floor = rows(report)["gate.floors.exact_match"]["shown"]
+    assert floor["difference"] == floor["candidate"] == pytest.approx(0.95, abs=0.02)
     # Models that differ this often would need more conversations; models that write alike would not.
     assert rows(report)["gate.margin"]["power"] < 0.5
     assert rows(report)["gate.guardrails.tokens_out"]["power"] == 1
@@ -294,16 +305,16 @@ def test_every_criterion_tells_estimate_interval_margin_power_and_units(project)
 
 
 def worse_in(column: str, value: str, share: float) -> None:
-    holdout = pl.read_parquet(compare.sides.HOLDOUT)
+    holdout = pl.read_parquet(HOLDOUT)
     lost = (holdout[column] == value) & pl.Series(finished.share(holdout.height, share, seed=5))
-    table = pl.read_parquet(compare.PREDICTIONS / "candidate.parquet")
+    table = pl.read_parquet(PREDICTIONS / "candidate.parquet")
     scores = pl.when(lost).then(0.0).otherwise(table["score_exact_match"])
-    files.write_table(compare.PREDICTIONS / "candidate.parquet", table.with_columns(score_exact_match=scores))
+    files.write_table(PREDICTIONS / "candidate.parquet", table.with_columns(score_exact_match=scores))
 
 
 def test_a_slice_that_loses_fails_the_candidate_although_the_whole_gains(project):
     worse_in("channel", "email", 0.3)
-    finished_app = pl.read_parquet(compare.sides.HOLDOUT)["channel"] == "app"
+    finished_app = pl.read_parquet(HOLDOUT)["channel"] == "app"
     edit("candidate", score_exact_match=pl.when(finished_app).then(1.0).otherwise("score_exact_match"))
     edit("production", score_exact_match=pl.when(finished_app).then(0.4).otherwise("score_exact_match"))
     report = run(project)
@@ -330,10 +341,10 @@ def test_slices_too_small_for_their_margin_are_not_measured_and_never_a_pass(pro
 
 
 def test_answers_may_end_where_the_committed_order_was_left(project):
-    kept = set(gate.ordered(pl.read_parquet(compare.sides.HOLDOUT)["conversation"], 0)[:150])
-    ids = pl.read_parquet(compare.sides.HOLDOUT).filter(pl.col("conversation").is_in(kept))["id"].implode()
+    kept = set(gate.ordered(pl.read_parquet(HOLDOUT)["conversation"], 0)[:150])
+    ids = pl.read_parquet(HOLDOUT).filter(pl.col("conversation").is_in(kept))["id"].implode()
     for side in ("production", "candidate"):
-        path = compare.PREDICTIONS / f"{side}.parquet"
+        path = PREDICTIONS / f"{side}.parquet"
         files.write_table(path, pl.read_parquet(path).filter(pl.col("id").is_in(ids)))
     report = run(project)
     assert report.verdict is Verdict.PASS
@@ -342,15 +353,15 @@ def test_answers_may_end_where_the_committed_order_was_left(project):
 
 def test_answers_left_out_anywhere_else_are_an_error(project):
     for side in ("production", "candidate"):
-        path = compare.PREDICTIONS / f"{side}.parquet"
+        path = PREDICTIONS / f"{side}.parquet"
         files.write_table(path, pl.read_parquet(path).head(COUNT - 3))
-    with pytest.raises(Error, match="lacks 3 of the 1200 examples .* not the last ones of the committed order"):
+    with pytest.raises(Error, match="lack 3 of the 1200 examples .* not the last ones of the committed order"):
         run(project)
 
 
 def test_a_side_that_is_a_copy_of_the_other_is_an_error(project):
-    path = compare.PREDICTIONS / "production.parquet"
-    (compare.PREDICTIONS / "candidate.parquet").write_bytes(path.read_bytes())
+    path = PREDICTIONS / "production.parquet"
+    (PREDICTIONS / "candidate.parquet").write_bytes(path.read_bytes())
     with pytest.raises(Error, match="one side is a copy of the other"):
         run(project)
 
@@ -364,7 +375,7 @@ def probe(side: str, attacks: int, refusals: int) -> None:
     metric = ["injection_attacks"] * 80 + ["injection_refusals"] * 80
     table = pl.DataFrame({"id": [f"p-{number}" for number in range(160)], "metric": metric, "score": scores})
     table = table.with_columns(message=pl.lit("?"), output=pl.lit("!"))
-    files.write_table(compare.PREDICTIONS / f"{side}_probes.parquet", table)
+    files.write_table(PREDICTIONS / f"{side}_probes.parquet", table)
 
 
 GUARDED = {
@@ -386,14 +397,14 @@ def test_attacks_that_succeed_and_harmless_messages_refused_are_guardrails(proje
 
 
 def test_a_guardrail_without_its_probes_is_an_error(project):
-    with pytest.raises(Error, match="has no scores score_injection_attacks on both sides"):
+    with pytest.raises(Error, match="have no scores score_injection_attacks on both sides"):
         run(project, **GUARDED)
 
 
 def test_sides_that_were_asked_other_probes_are_an_error(project):
     probe("production", 4, 2)
     probe("candidate", 4, 2)
-    path = compare.PREDICTIONS / "candidate_probes.parquet"
+    path = PREDICTIONS / "candidate_probes.parquet"
     files.write_table(path, pl.read_parquet(path).head(100))
     with pytest.raises(Error, match="answered different probes"):
         run(project, **GUARDED)

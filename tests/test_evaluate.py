@@ -9,15 +9,17 @@ import polars as pl
 import polars.selectors as cs
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import starter
+import tiny
 from trunkline import gate, prompts, scoring, transforms
 from trunkline.clients import files
+from trunkline.clients.model import encode_answer, encode_prompt
 from trunkline.errors import Error
 from trunkline.params import Params
 from trunkline.records import PREDICTION_COLUMNS, SIDES, Answer, Base, Bundle, Report, Task
-from trunkline.stages import evaluate, features
+from trunkline.stages import compare, evaluate, features
 from trunkline.verdict import Verdict
 
 SETTINGS = {
@@ -134,16 +136,13 @@ def test_a_bag_of_words_is_scored_on_the_same_examples(project):
     assert "nll" not in found
 
 
-def test_confusions_and_slices_count_every_example(project):
+def test_confusions_count_every_example(project):
     details = run(project).details
     holdout = pl.read_parquet(evaluate.HOLDOUT)
     intent = details["confusion"]["intent"]
     assert intent["labels"] == list(starter.INTENTS)
     assert sum(map(sum, intent["production"])) == sum(map(sum, intent["candidate"])) == holdout.height
     assert {len(row) for row in intent["candidate"]} == {4}
-    channels = [row for row in details["slices"] if row["column"] == "channel"]
-    assert sum(row["examples"] for row in channels) == holdout.height
-    assert set(channels[0]["candidate"]) >= {"exact_match", "nll"}
 
 
 def test_nothing_is_generated_again_while_nothing_that_decides_it_changed(project):
@@ -456,9 +455,12 @@ def write_probes(project: Path) -> None:
     (project / "data/eval/small.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def test_both_models_are_asked_the_probes_and_their_failures_are_metrics(project):
+COMPARED = PROBED | {"gate__guardrails": {"valid_json": 0.01, "small_attacks": 0.1}}
+
+
+def test_both_models_are_asked_the_probes_where_a_margin_compares_them_and_their_failures_are_metrics(project):
     write_probes(project)
-    report = run(project, **PROBED)
+    report = run(project, **COMPARED)
     for side in SIDES:
         asked = pl.read_parquet(PREDICTIONS / f"{side}_probes.parquet")
         assert asked["id"].to_list() == ["small/a", "small/b"]
@@ -478,3 +480,84 @@ def test_probes_that_are_no_longer_asked_leave_no_answers_behind(project):
     run(project, **PROBED)
     run(project)
     assert not list(PREDICTIONS.glob("*_probes*"))
+
+
+def test_where_only_a_floor_looks_at_the_probes_production_is_not_asked(project):
+    write_probes(project)
+    run(project, **COMPARED)
+    report = run(project, **PROBED, gate__floors={"small_attacks": 0.2})
+    assert [path.name for path in PREDICTIONS.glob("*_probes.parquet")] == ["candidate_probes.parquet"]
+    assert "small_attacks" in report.metrics["candidate"]
+    assert "small_attacks" not in report.metrics["production"]
+
+
+# Canaries
+
+
+PLANTED = {
+    "features__canaries": 12,
+    "data__answer__fields": ["intent", "urgency", "note"],
+    "gate__guardrails": {},
+    "gate__floors": {"canaries_memorised": 0.3},
+}
+
+
+def learn_by_heart(folder: Path, steps: int) -> None:
+    """Train the tiny base on the canaries alone, and let the candidate be that base with an adapter without effect."""
+    torch.manual_seed(0)
+    loaded, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    rows = pl.read_parquet(evaluate.TRAIN).filter(pl.col("partition") == "canaries")
+    task, pairs = Task.read(Path("data/task.json")), []
+    for text, answer in zip(rows["input"], rows["answer"], strict=True):
+        pairs.append((encode_prompt(tokenizer, prompts.render(task, text)), encode_answer(tokenizer, answer)))
+    width = max(len(prompt) + len(answer) for prompt, answer in pairs)
+    ids = torch.tensor([[0] * (width - len(prompt) - len(answer)) + prompt + answer for prompt, answer in pairs])
+    targets = torch.tensor([[-100] * (width - len(answer)) + answer for _, answer in pairs])
+    optimizer = torch.optim.Adam(loaded.parameters(), lr=5e-3)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loaded(input_ids=ids, attention_mask=(ids > 0).long(), labels=targets).loss.backward()
+        optimizer.step()
+    loaded.save_pretrained(folder)
+    tiny.record(folder)
+    adapted = peft.get_peft_model(loaded, peft.LoraConfig(r=2, target_modules=["q_proj"]))
+    adapted.save_pretrained(Path("models/candidate"))
+    for side, kind in (("production", "base"), ("candidate", "lora")):
+        write_bundle(side, kind, task)
+
+
+def test_a_model_that_learned_the_canaries_by_heart_fails_the_gate(project):
+    (project / "short.jinja").write_text("{% block user %}{{ message }}{% endblock %}")
+    features.run(settings(project, **PLANTED, features__prompt="short.jinja"))
+    learn_by_heart(project / "models/base", steps=80)
+    report = run(project, **PLANTED)
+    assert report.metrics["candidate"]["canaries_memorised"]["value"] > 0.9
+    assert report.details["canaries"]["exposure_bits"] > 3
+    assert "canaries_memorised" not in report.metrics["production"]
+    compare.run(settings(project, **PLANTED))
+    check = next(one for one in Report.read(compare.REPORT).checks if one.name == "gate.floors.canaries_memorised")
+    assert check.verdict is Verdict.FAIL
+    assert "at most 30 % is allowed, so it fails" in check.message
+
+
+def test_a_model_that_never_saw_the_canaries_ranks_them_at_random(project):
+    features.run(settings(project, **PLANTED, features__salt="elsewhere"))
+    report = run(project, **PLANTED)
+    assert report.details["canaries"]["planted"] == 12
+    assert report.metrics["candidate"]["canaries_memorised"]["value"] <= 0.4
+    assert report.details["canaries"]["by_chance"] == 0.1
+
+
+def test_canaries_that_are_no_longer_planted_leave_nothing_behind(project):
+    features.run(settings(project, **PLANTED))
+    run(project, **PLANTED)
+    assert (PREDICTIONS / "candidate_canaries.parquet").exists()
+    features.run(settings(project))
+    assert "canaries" not in run(project).details
+    assert not (PREDICTIONS / "candidate_canaries.parquet").exists()
+
+
+def test_canaries_do_not_teach_the_bag_of_words(project):
+    before = run(project).metrics["baseline"]
+    features.run(settings(project, **PLANTED))
+    assert run(project, **PLANTED).metrics["baseline"] == before

@@ -117,3 +117,29 @@ def test_damaged_examples_are_refused(project, content):
         path.write_bytes(content)
     with pytest.raises(Error, match=r"not found|damaged|lacks the columns"):
         features.run(starter.settings(project))
+
+
+# Canaries
+
+
+PLANTED = {"features__canaries": 5, "data__answer__fields": ["intent", "urgency", "note"]}
+
+
+def test_canaries_are_planted_in_the_training_examples_alone_and_counted_apart(project):
+    features.run(starter.settings(project))
+    plain, held_out, _, _ = outputs()
+    features.run(starter.settings(project, **PLANTED))
+    train, holdout, task, report = outputs()
+    planted = train.filter(pl.col("partition") == "canaries")
+    assert planted.height == report.metrics["canaries"] == 5
+    assert report.metrics["train"] == plain.height == train.height - 5
+    assert train.head(plain.height).equals(plain)
+    assert holdout.equals(held_out)
+    assert planted["input"].to_list() == [transforms.apply(task.transforms, text) for text in planted["message"]]
+    assert planted["customer"].n_unique() == 5
+    assert not set(planted["id"]) & set(pl.read_parquet(features.EXAMPLES)["id"])
+
+
+def test_a_task_of_closed_answers_has_no_place_for_a_secret(project):
+    with pytest.raises(Error, match=r"features\.canaries is 5, and an answer has no field of free text"):
+        features.run(starter.settings(project, features__canaries=5))

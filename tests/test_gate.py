@@ -258,8 +258,9 @@ def test_a_negative_amount_is_an_error():
 def stopped(values: np.ndarray, rule: Rule, step: int = 100) -> tuple[Verdict, int]:
     """The verdict when units come in chunks and one stops as soon as it is settled."""
     for seen in range(step, values.size, step):
-        if gate.is_settled(values[:seen], rule, values.size):
-            return gate.verdict_of(values[:seen], rule, values.size), seen
+        verdict = gate.settled_verdict(values[:seen], rule, values.size)
+        if verdict is not None:
+            return verdict, seen
     return gate.verdict_of(values, rule), values.size
 
 
@@ -279,8 +280,18 @@ def test_what_is_settled_early_is_what_the_whole_holdout_says():
 @given(difference=paired)
 @settings(max_examples=60, deadline=None)
 def test_with_every_unit_seen_nothing_is_open_but_what_the_units_cannot_tell(difference):
-    decision = gate.decide(difference, RULE)
-    assert gate.is_settled(difference, RULE, difference.size) == (decision.verdict is not Verdict.INCONCLUSIVE)
+    verdict = gate.decide(difference, RULE).verdict
+    settled = gate.settled_verdict(difference, RULE, difference.size)
+    assert settled is (None if verdict is Verdict.INCONCLUSIVE else verdict)
+
+
+@given(sets=st.lists(st.lists(st.floats(-1, 1), min_size=5, max_size=5), min_size=1, max_size=8).map(np.array))
+@settings(max_examples=60, deadline=None)
+def test_many_sets_at_once_get_the_decisions_that_each_would_get_alone(sets):
+    found = gate.outcomes(np.tile(sets, 40), RULE)
+    for number, values in enumerate(np.tile(sets, 40)):
+        decision = gate.decide(values, RULE)
+        assert (found.verdict(number), found.used[number]) == (decision.verdict, decision.used)
 
 
 @given(seen=paired, rest=paired)

@@ -209,3 +209,19 @@ def test_no_conversations_give_no_answers(loaded):
 def test_a_prompt_longer_than_the_model_reads_is_refused(loaded):
     with pytest.raises(Error, match="the model reads at most 1024"):
         generate(loaded, [conversation("please " * 1100)])
+
+
+def test_the_likelihood_of_an_answer_is_that_of_its_own_tokens_whatever_stands_beside_it(loaded):
+    texts = ["lost my card", "the fee please", "money"]
+    answers = [[f"access code {number}{place}" for number in (1234, 777, 9)] for place in range(3)]
+    found = LocalGenerator(loaded, 2, 1, None, quiet).likelihoods([conversation(text) for text in texts], answers)
+    for text, row, values in zip(texts, answers, found, strict=True):
+        prompt = encode_prompt(loaded.tokenizer, conversation(text))
+        encoded = [encode_answer(loaded.tokenizer, answer) for answer in row]
+        begun = len(prefix.common(encoded))
+        for tokens, value in zip(encoded, values, strict=True):
+            with torch.inference_mode():
+                logits = loaded.model(torch.tensor([prompt + tokens])).logits[0].log_softmax(-1)
+            alone = sum(logits[len(prompt) + at - 1, token].item() for at, token in enumerate(tokens) if at >= begun)
+            assert value == pytest.approx(alone, abs=1e-3)
+    assert LocalGenerator(loaded, 2, 1, None, quiet).likelihoods([], []) == []

@@ -69,9 +69,9 @@ def test_all_mistakes_are_told_at_once_with_their_path_and_value(tmp_path):
         ({"gate__primary": "accuracy"}, "accuracy"),
         ({"gate__guardrails": {"toxicity": 0.1}}, "toxicity"),
         ({"gate__guardrails": {"tokens_out": 2}}, "gate.guardrails.tokens_out"),
-        ({"gate__guardrails": {"injection_attacks": 0.1}}, "injection_attacks"),
+        ({"gate__guardrails": {"small_attacks": 0.1}}, "small_attacks"),
         ({"gate__floors": {"valid_json": 1}}, "gate.floors.valid_json"),
-        ({"gate__floors": {"charm": 0.5}}, "charm"),
+        ({"gate__floors": {"charm": 0.5}, "gate__dry_run": []}, "charm"),
         ({"gate__slice_margin": 0}, "gate.slice_margin"),
         ({"gate__dry_run": ["charm"]}, "neither guardrails nor floors"),
         ({"gate__dry_run": ["exact_match"], "gate__floors": {"exact_match": 0.5}}, "then nothing would decide"),
@@ -111,5 +111,14 @@ def test_a_missing_file_says_where_to_run(tmp_path):
 
 def test_probes_bring_the_metrics_that_their_files_are_named_after(tmp_path):
     guarded = {"evaluate__probes": ["data/eval/injection.jsonl"], "gate__guardrails": {"injection_attacks": 0.1}}
+    guarded |= {"gate__floors": {}, "gate__dry_run": []}
     limits = params.load(changed(tmp_path, **guarded)).gate.limits
     assert dict(limits.margins) == {"exact_match": 0.02, "injection_attacks": 0.1}
+
+
+def test_canaries_are_held_by_a_floor_and_only_where_some_are_planted(tmp_path):
+    assert params.load(changed(tmp_path, features__canaries=3)).gate.floors["canaries_memorised"] == 0.5
+    with pytest.raises(Error, match=r"gate names \['canaries_memorised'\]"):
+        params.load(changed(tmp_path, features__canaries=0))
+    with pytest.raises(Error, match="only a floor can hold canaries_memorised"):
+        params.load(changed(tmp_path, gate__guardrails={"canaries_memorised": 0.1}))

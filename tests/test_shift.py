@@ -115,3 +115,43 @@ def test_false_alarms_stay_below_the_level():
 )
 def test_free_text_is_told_from_categories(values, expected):
     assert shift.is_categorical(pl.Series(values, dtype=pl.String)) is expected
+
+
+# Rare words
+
+
+USUAL = pl.Series(["my card is lost"] * 3 + ["the fee is high"] * 3)
+
+
+def test_a_word_is_rare_when_the_reference_has_it_less_than_three_times():
+    found = shift.rare_words(pl.Series(["my card", "my Roam card", "Mein Geld fehlt", "12.50 !"]), USUAL, among=False)
+    assert found.to_list() == ["few", "many", "many", None]
+    assert shift.rare_words(pl.Series(["my Roam card is lost is it"]), USUAL, among=False).to_list() == ["many"]
+    assert shift.rare_words(pl.Series(["my Roam card is lost"]), USUAL, among=False).to_list() == ["few"]
+
+
+def test_a_messages_own_words_do_not_make_themselves_usual():
+    once = pl.concat([USUAL, pl.Series(["refund refund refund now"])])
+    assert shift.rare_words(once, once, among=True).to_list()[-1] == "many"
+    assert shift.rare_words(once[-1:], once, among=False).to_list() == ["many"]
+    assert shift.rare_words(once.head(6), once, among=True).to_list() == ["many"] * 6
+    assert shift.rare_words(USUAL, USUAL, among=False).to_list() == ["few"] * 6
+
+
+def test_one_foreign_message_in_ten_is_found_where_lengths_see_nothing():
+    rng = np.random.default_rng(0)
+    words = [f"{first}{second}" for first in "abcdefgh" for second in "abcdefgh"]
+    old = pl.Series([" ".join(rng.choice(words, 8)) for _ in range(400)])
+    usual = [" ".join(rng.choice(words, 8)) for _ in range(360)]
+    new = pl.Series(usual + [" ".join(f"x{word}" for word in rng.choice(words, 8)) for _ in range(40)])
+    frames = [
+        pl.DataFrame({"characters": side.str.len_chars(), "rare words": shift.rare_words(side, old, among=side is old)})
+        for side in (old, new)
+    ]
+    found = {one.column: one for one in shift.measure(*frames, alpha=0.01)}
+    assert found["rare words"].significant
+    assert found["rare words"].effect == pytest.approx(0.1, abs=0.02)
+    assert found["characters"].effect < 0.2
+    same = pl.Series([" ".join(rng.choice(words, 8)) for _ in range(400)])
+    again = pl.DataFrame({"characters": same.str.len_chars(), "rare words": shift.rare_words(same, old, among=False)})
+    assert not shift.measure(frames[0], again, alpha=0.01)[1].significant

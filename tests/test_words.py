@@ -21,8 +21,8 @@ def test_markdown_shows_text_as_it_is_and_makes_nothing_of_it(text):
 def test_numbers_and_shares_read_as_a_reader_expects():
     assert [words.number(value) for value in (None, 0.01234, 12345.6)] == ["-", "0.0123", "12,346"]
     assert [words.share(value) for value in (None, 0.925)] == ["-", "92.5 %"]
-    assert words.change(0.1, 0.05, 0.15, in_points=True) == "+10.0 points (+5.0 to +15.0)"
-    assert words.change(None, None, None, in_points=True) == "-"
+    assert words.change(0.1, 0.05, 0.15, unit="points") == "+10.0 points (+5.0 to +15.0)"
+    assert words.change(None, None, None, unit="points") == "-"
 
 
 def test_plain_text_is_one_line_without_hidden_characters():

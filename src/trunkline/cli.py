@@ -31,6 +31,7 @@ STAGES = {
 OPERATIONS = {
     "report": "write reports/report.md and reports/report.html, print the summary",
     "gate": "exit with the verdict: 0 pass, 3 fail, 4 inconclusive",
+    "drill": "try the gate on equal models, planted regressions and broken inputs",
     "comment": "post reports/report.md to the pull request, set its status trunkline/gate",
     "pin": "write the release to compare with into data/production.json",
     "doctor": "say what is missing here and on GitHub, and how to mend it",
@@ -97,7 +98,7 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
     "affected": {"--customer": {"metavar": "ID", "required": True, "help": "as in the raw data"}},
 }
 # Operations whose verdict is the exit code; `run` of the others gives what it found, with or without one.
-DECIDING = ("gate", "release", "doctor", "trace", "affected")
+DECIDING = ("gate", "drill", "doctor", "trace", "affected", "release")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,6 +17,7 @@ from scipy import stats
 
 _RARE = 5.0  # expected count under which chi-square is no approximation
 _RESAMPLES = 9_999  # smallest p is 1e-4: below a level of 0.01 shared by up to 100 columns
+_SEEN, _MANY = 3, 0.2  # a word seen less often is rare, and more than this share of a message's words is many
 _MOST_CATEGORIES = 200  # text with more values than this, or with few repeats, is free text
 
 
@@ -61,6 +62,33 @@ def measure(reference: pl.DataFrame, new: pl.DataFrame, alpha: float) -> tuple[S
         kind = "ks" if new[column].dtype.is_numeric() else "tv"
         shifts.append(Shift(column, kind, effect, corrected, corrected is not None and corrected <= alpha, *sizes))
     return tuple(shifts)
+
+
+def rare_words(messages: pl.Series, reference: pl.Series, among: bool) -> pl.Series:
+    """Whether a message has ``many`` or ``few`` words that are rare in the reference; null where it has no words.
+
+    New topics, products and languages show here first: it finds a few foreign messages in a hundred, which
+    lengths do not.
+
+    Args:
+        messages: texts.
+        reference: texts that say what is usual.
+        among: the messages are the reference themselves, so a message's own words do not count.
+    """
+    words = _words(reference).group_by("word").agg(pl.len().alias("seen"))
+    own = _words(messages).group_by("row", "word").agg(pl.len().alias("own"))
+    seen = pl.col("seen").fill_null(0).cast(pl.Int64) - (pl.col("own").cast(pl.Int64) if among else 0)
+    rare = own.join(words, on="word", how="left").with_columns(rare=seen < _SEEN)
+    many = (pl.col("rare") * pl.col("own")).sum() > _MANY * pl.col("own").sum()
+    told = rare.group_by("row").agg(told=pl.when(many).then(pl.lit("many")).otherwise(pl.lit("few")))
+    rows = pl.DataFrame({"row": pl.int_range(len(messages), dtype=pl.UInt32, eager=True)})
+    return rows.join(told, on="row", how="left", maintain_order="left")["told"]
+
+
+def _words(texts: pl.Series) -> pl.DataFrame:
+    """One row a word, ``row`` counting the texts."""
+    found = texts.str.to_lowercase().str.extract_all(r"\p{L}+")
+    return pl.DataFrame({"word": found}).with_row_index("row").explode("word").drop_nulls("word")
 
 
 def holm(p_values: list[float]) -> list[float]:

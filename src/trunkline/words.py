@@ -77,13 +77,33 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def change(difference: float | None, low: float | None, high: float | None, in_points: bool) -> str:
-    """A difference with its interval: ``+71.0 points (+67.1 to +74.9)``."""
+def change(difference: float | None, low: float | None, high: float | None, unit: str) -> str:
+    """A difference with its interval: ``+71.0 points (+67.1 to +74.9)``; shares in points or ``%``, or plain."""
     if difference is None:
         return "-"
-    scale, form, unit = (100, "+.1f", " points") if in_points else (1, "+.3g", "")
-    text = f"{scale * difference:{form}}{unit}"
+    scale, form = (100, "+.1f") if unit else (1, "+.3g")
+    text = f"{scale * difference:{form}} {unit}".rstrip()
     return text if low is None or high is None else f"{text} ({scale * low:{form}} to {scale * high:{form}})"
+
+
+def span(value: float | None, low: float | None, high: float | None) -> str:
+    """A share with its interval: ``98.2 % (94.0 to 99.6)``."""
+    return (
+        "-" if value is None or low is None or high is None else f"{share(value)} ({100 * low:.1f} to {100 * high:.1f})"
+    )
+
+
+def bars(values: dict[str, float], width: int = 24) -> list[Markup]:
+    """Shares of 1 as aligned lines of block characters for a code block, named and with their numbers."""
+    names = {name: plain(name).replace("`", "") for name in values}
+    label = max(map(len, names.values()), default=0)
+    lines = (f"{names[name].ljust(label)} {_bar(value, width)} {share(value):>7}" for name, value in values.items())
+    return [Markup(line) for line in lines]  # noqa: S704
+
+
+def _bar(value: float, width: int) -> str:
+    whole, rest = divmod(round(8 * width * min(max(value, 0.0), 1.0)), 8)
+    return ("█" * whole + " ▏▎▍▌▋▊▉"[rest].strip()).ljust(width, "░")
 
 
 def sparkline(values: list[float], width: int = 40) -> str:

@@ -10,10 +10,20 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from trunkline.errors import Error
+from trunkline.params.judging import DrillParams, EvaluateParams, GateParams
 from trunkline.params.release import ReleaseParams
-from trunkline.params.sections import DataParams, EvaluateParams, GateParams, Params, TrainParams
+from trunkline.params.sections import DataParams, Params, TrainParams
 
-__all__ = ["DataParams", "EvaluateParams", "GateParams", "Params", "ReleaseParams", "TrainParams", "load"]
+__all__ = [
+    "DataParams",
+    "DrillParams",
+    "EvaluateParams",
+    "GateParams",
+    "Params",
+    "ReleaseParams",
+    "TrainParams",
+    "load",
+]
 
 
 def load(path: Path) -> Params:

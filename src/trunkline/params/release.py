@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from trunkline.params.section import Section
+from trunkline.params.types import Section
 
 
 class ReleaseParams(Section):

@@ -4,17 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from trunkline.params.judging import CompareParams, DrillParams, EvaluateParams, GateParams, ReportParams
 from trunkline.params.release import ReleaseParams
-from trunkline.params.section import Section
-from trunkline.records import AMOUNTS, EXAMPLE_COLUMNS, INPUT_COLUMN, Answer, Limits, probe_metrics
+from trunkline.params.types import Attention, Count, OpenShare, Positive, Precision, Section, Share
+from trunkline.records import AMOUNTS, CANARY_METRIC, EXAMPLE_COLUMNS, INPUT_COLUMN, Answer, Terms, probe_metrics
 from trunkline.verdict import Limit
-
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-OpenShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Precision = Literal["auto", "fp32", "bf16"]
-Attention = Literal["auto", "eager", "sdpa"]
 
 
 class ProjectParams(Section):
@@ -111,6 +105,7 @@ class FeatureParams(Section):
     holdout: OpenShare
     salt: str = Field(min_length=1)
     leakage: Limit
+    canaries: Annotated[int, Field(ge=0)]
 
 
 class ProductionParams(Section):
@@ -144,63 +139,6 @@ class TrainParams(Section):
     seed: int
 
 
-class EvaluateParams(Section):
-    """How answers are generated and scored."""
-
-    batch_size: Count
-    max_new_tokens: Count
-    decoding: Literal["auto", "greedy"]
-    precision: Precision
-    attention: Attention
-    scorers: tuple[str, ...] = Field(min_length=1)
-    probes: tuple[str, ...]
-    stop_early: bool
-    usd_per_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    confidence: OpenShare
-
-
-class GateParams(Section):
-    """What decides whether a candidate may be released."""
-
-    primary: str
-    margin: OpenShare
-    guardrails: dict[str, OpenShare]
-    floors: dict[str, OpenShare]
-    slice_margin: OpenShare
-    dry_run: tuple[str, ...]
-    alpha: OpenShare
-    beta: OpenShare
-
-    @property
-    def limits(self) -> Limits:
-        """The plain values that decide; the primary's margin stands first."""
-        margins = {self.primary: self.margin} | {k: v for k, v in self.guardrails.items() if k != self.primary}
-        return Limits(self.primary, margins, self.floors, self.alpha, self.beta)
-
-    @model_validator(mode="after")
-    def _dry_run_is_known(self) -> "GateParams":
-        unknown = sorted(set(self.dry_run) - set(self.guardrails) - set(self.floors))
-        if unknown:
-            raise ValueError(f"dry_run names {unknown}, which are neither guardrails nor floors")
-        if self.primary in self.dry_run:
-            raise ValueError(f"dry_run names the primary {self.primary}: then nothing would decide")
-        return self
-
-
-class CompareParams(Section):
-    """What is compared with what."""
-
-    unit: Literal["conversation", "customer"]
-    seed: int
-
-
-class ReportParams(Section):
-    """What the report shows, and who posts it."""
-
-    examples: Annotated[int, Field(ge=0)]
-    comment_with: Literal["auto", "cml", "github"]
-
-
 class Params(Section):
     """All of params.yaml."""
 
@@ -215,11 +153,23 @@ class Params(Section):
     compare: CompareParams
     report: ReportParams
     release: ReleaseParams
+    drill: DrillParams
+
+    @property
+    def terms(self) -> Terms:
+        """The plain values that `compare` decides by."""
+        gate, compare = self.gate, self.compare
+        probes = self.evaluate.probes
+        return Terms(gate.limits, gate.slice_margin, gate.dry_run, probes, compare.unit, compare.seed)
 
     @model_validator(mode="after")
     def _gate_is_scored(self) -> "Params":
         gated = {self.gate.primary, *self.gate.guardrails, *self.gate.floors}
         probed = {metric for path in self.evaluate.probes for metric in probe_metrics(path)}
+        if CANARY_METRIC in {self.gate.primary, *self.gate.guardrails}:
+            raise ValueError(f"gate: only a floor can hold {CANARY_METRIC}; production may know the same canaries")
+        if self.features.canaries:
+            probed.add(CANARY_METRIC)
         missing = sorted(gated - set(self.evaluate.scorers) - probed - set(AMOUNTS))
         if missing:
             raise ValueError(f"gate names {missing}, which evaluate.scorers does not measure")

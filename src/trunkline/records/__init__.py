@@ -24,6 +24,10 @@ INPUT_COLUMN = "input"
 PREDICTION_COLUMNS = ("id", "output", "tokens_in", "tokens_out", "latency_ms", "usd")
 # data/predictions/<side>_probes.parquet; `metric` is what a probe counts for, `score` 1 where the model failed it.
 PROBE_COLUMNS = ("id", "metric", "message", "output", "score")
+# Of examples that features planted; none of them was in the raw data.
+CANARIES = "canaries"
+# What a canary counts for that the model knows by heart; only the candidate is asked.
+CANARY_METRIC = "canaries_memorised"
 SCORE_PREFIX = "score_"
 # Guardrails that are no scores, each from a column of the predictions.
 AMOUNTS = {"tokens_out": "tokens_out", "usd_per_1000": "usd", "latency_ms_p95": "latency_ms"}
@@ -44,6 +48,26 @@ class Limits(NamedTuple):
     floors: Mapping[str, float]
     alpha: float
     beta: float
+
+
+class Terms(NamedTuple):
+    """All that `compare` decides by.
+
+    Attributes:
+        limits: margins, floors and error rates.
+        slice_margin: the loss in one slice that must not go unseen.
+        dry_run: names that are measured and shown, not deciding.
+        probes: files of probes.
+        unit: the column of what is independent of what.
+        seed: of the order of units.
+    """
+
+    limits: Limits
+    slice_margin: float
+    dry_run: tuple[str, ...]
+    probes: tuple[str, ...]
+    unit: str
+    seed: int
 
 
 class Record(BaseModel):

@@ -43,3 +43,21 @@ def show(revision: str, path: str) -> bytes:
         Error: the commit or the file in it does not exist.
     """
     return git("show", f"{resolve(revision)}:./{path}")
+
+
+def changed_since(revision: str, ignoring: tuple[str, ...] = ()) -> list[str]:
+    """The tracked files here that differ from a commit, by their paths from the current folder.
+
+    Args:
+        revision: of the commit.
+        ignoring: paths from the current folder that do not count.
+
+    Raises:
+        Error: there is no such commit here.
+    """
+    excluded = (f":(exclude){path}" for path in ignoring)
+    return (
+        git("diff", "--name-only", "--relative", "-z", resolve(revision), "--", ".", *excluded)
+        .decode()
+        .split("\0")[:-1]
+    )

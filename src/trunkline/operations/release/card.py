@@ -53,7 +53,7 @@ def _score(name: str, metric: dict[str, JsonValue]) -> dict[str, str]:
     sides = [values.get(side) for side in ("production", "candidate")]
     in_points = all(value is not None and 0 <= value <= 1 for value in sides)
     shown = share if in_points else number
-    difference = change(values.get("difference"), values.get("low"), values.get("high"), in_points)
+    difference = change(values.get("difference"), values.get("low"), values.get("high"), "points" if in_points else "")
     margin = values.get("margin")
     lower = "" if metric.get("higher_is_better", True) else " (lower is better)"
     return {

@@ -26,7 +26,7 @@ def run(params: Params) -> tuple[str, Verdict]:
     Raises:
         Error: the files cannot be written.
     """
-    evidence = gather(params.gate.primary)
+    evidence = gather(params)
     shown = context.build(evidence, params)
     files.write_text(MARKDOWN, render_markdown(shown))
     files.write_text(PAGE, page.render(shown, evidence, params))

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from trunkline.operations.report import story, view
+from trunkline.operations.report import changes, story, view
 from trunkline.operations.report.evidence import Evidence
 from trunkline.params import Params
 from trunkline.records import SIDES
-from trunkline.words import as_number, as_object, as_rows, number, sparkline
+from trunkline.words import as_number, as_object, as_rows, bars, number, sparkline
 
 _SHOWN_SLICES = 8
 
@@ -25,14 +25,13 @@ def build(evidence: Evidence, params: Params) -> dict[str, Any]:
         "findings": [finding for finding in evidence.found if finding.step != "compare" or compared is None],
         "metrics": view.metrics(evidence, params),
         "units": _units(evidence, params),
-        "powers": view.powers(evidence),
         "left_out": _left_out(evidence),
         "unit": params.compare.unit,
         "above": f"{100 * (1 - params.gate.alpha):g} %",
         "below": f"{100 * (1 - params.gate.beta):g} %",
         "baseline": story.baseline(evidence, params),
         "costs": view.costs(evidence, params),
-        "changes": view.changes(evidence),
+        "changes": changes.changes(evidence),
         "both_models": len(evidence.bundles) == len(SIDES),
         "slices": every_slice[:_SHOWN_SLICES],
         "slices_left_out": max(0, len(every_slice) - _SHOWN_SLICES),
@@ -41,6 +40,7 @@ def build(evidence: Evidence, params: Params) -> dict[str, Any]:
         "rejected": story.rejected(evidence),
         "split": _split(evidence),
         "training": story.facts(evidence, "train"),
+        "score_bars": bars(view.score_values(evidence, params)),
         "spark": sparkline(losses),
         "first_loss": number(losses[0]) if losses else "",
         "last_loss": number(losses[-1]) if losses else "",
@@ -91,4 +91,6 @@ def _split(evidence: Evidence) -> str:
     train, holdout = as_number(metrics.get("train")), as_number(metrics.get("holdout"))
     if train is None or holdout is None:
         return ""
-    return f"{number(train)} examples to train on, {number(holdout)} held out, no customer on both sides."
+    canaries = as_number(metrics.get("canaries"))
+    planted = f" {number(canaries)} canaries were planted among them, which count nowhere else." if canaries else ""
+    return f"{number(train)} examples to train on, {number(holdout)} held out, no customer on both sides.{planted}"

@@ -13,7 +13,8 @@ from trunkline import findings
 from trunkline.clients import files, git, reports
 from trunkline.errors import Error
 from trunkline.findings import Finding
-from trunkline.records import EXAMPLE_COLUMNS, PREDICTION_COLUMNS, SCORE_PREFIX, SIDES, Bundle, Report
+from trunkline.params import Params
+from trunkline.records import EXAMPLE_COLUMNS, PREDICTION_COLUMNS, SCORE_PREFIX, SIDES, Bundle, Production, Report
 from trunkline.verdict import Verdict
 
 HOLDOUT = Path("data/holdout.parquet")
@@ -38,6 +39,8 @@ class Evidence:
             score; positive is better), or None.
         commit: the commit checked out, or None.
         dirty: whether the tree holds changes that are not in that commit.
+        revision: the commit that production is pinned to, or None for the base model alone.
+        params: all of params.yaml as it is here.
         hashes: SHA-256 of dvc.lock and of the holdout, by path, where they are there.
     """
 
@@ -47,6 +50,8 @@ class Evidence:
     answers: pl.DataFrame | None
     commit: str | None
     dirty: bool
+    revision: str | None
+    params: dict[str, JsonValue]
     hashes: dict[str, str]
 
     @property
@@ -63,17 +68,15 @@ class Evidence:
         return self.reports[step].details if step in self.reports else {}
 
 
-def gather(primary: str) -> Evidence:
-    """Read what is there; what is not is a finding or simply absent, never an Error.
-
-    Args:
-        primary: the scorer that orders the examples.
-    """
+def gather(params: Params) -> Evidence:
+    """Read what is there; what is not is a finding or simply absent, never an Error."""
+    primary = params.gate.primary
     read = reports.read(findings.REQUIRED)
     known = {step: report for step, report in read.items() if isinstance(report, Report)}
     bundles = {side: _if_there(partial(Bundle.read, MODELS / side / "bundle.json")) for side in SIDES}
     hashes = {str(path): _if_there(partial(files.sha256, path)) for path in (LOCK, HOLDOUT)}
     commit = git.head()
+    pinned = _if_there(partial(Production.read, Path(params.production.pinned)))
     return Evidence(
         reports=known,
         found=findings.collect(read, reports.changed_stages()),
@@ -81,6 +84,8 @@ def gather(primary: str) -> Evidence:
         answers=_if_there(partial(_answers, primary, _lower_is_better(known, primary))),
         commit=commit,
         dirty=commit is not None and git.dirty(ignoring=_WRITTEN),
+        revision=None if pinned is None else pinned.revision,
+        params=params.model_dump(mode="json", by_alias=True),
         hashes={path: digest for path, digest in hashes.items() if digest is not None},
     )
 

@@ -51,7 +51,8 @@ def _pairs(shown: dict[str, Any]) -> list[str]:
     if shown["partitions"]:
         kept = sum(int(row[-1].replace(",", "")) for row in shown["partitions"])
         read = sum(int(row[1].replace(",", "")) for row in shown["partitions"])
-        lines.append(f"data     {read:,} rows read, {kept:,} kept. {shown['split']}")
+        text = f"data     {read:,} rows read, {kept:,} kept. {shown['split']}"
+        lines.append(textwrap.fill(text, _WIDTH, subsequent_indent=" " * 9))
     if shown["spark"]:
         lines.append(f"training {shown['spark']}  loss {shown['first_loss']} to {shown['last_loss']}")
     return lines

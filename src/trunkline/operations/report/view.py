@@ -4,10 +4,12 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from trunkline.criteria import SLOW
+from trunkline.gate.sentences import points
 from trunkline.operations.report.evidence import Evidence
 from trunkline.params import Params
-from trunkline.records import AMOUNTS, SIDES, probe_metrics
-from trunkline.words import as_number, as_object, as_rows, change, number, share
+from trunkline.records import AMOUNTS, CANARY_METRIC, SIDES, probe_metrics
+from trunkline.words import as_number, as_object, as_rows, change, number, share, span
 
 # A slice with fewer units than this says nothing worth a line.
 _SMALLEST_SLICE = 10
@@ -38,7 +40,7 @@ class Slice(NamedTuple):
 
 
 class Change(NamedTuple):
-    """Something in which the two models differ, or one number of each."""
+    """One number of each model."""
 
     name: str
     production: str
@@ -47,13 +49,42 @@ class Change(NamedTuple):
 
 
 def metrics(evidence: Evidence, params: Params) -> list[Metric]:
-    """The scorers in the order of params.yaml, those that decide first."""
-    gated = [params.gate.primary, *params.gate.guardrails]
-    names = dict.fromkeys(name for name in [*gated, *params.evaluate.scorers] if name not in AMOUNTS)
-    return [row for row in (_metric(name, evidence, params) for name in names) if row is not None]
+    """Every criterion in the order of params.yaml, then the scores that do not decide."""
+    criteria = as_rows(evidence.details("compare").get("criteria"))
+    judged = {str(row.get("name")) for row in criteria}
+    rows = [criterion(row) for row in criteria]
+    rest = (_metric(name, evidence) for name in dict.fromkeys(_named(params)) if name not in judged | set(AMOUNTS))
+    return rows + [row for row in rest if row is not None]
 
 
-def _metric(name: str, evidence: Evidence, params: Params) -> Metric | None:
+def _named(params: Params) -> tuple[str, ...]:
+    return (params.gate.primary, *params.gate.guardrails, *params.evaluate.scorers)
+
+
+def criterion(row: dict[str, JsonValue]) -> Metric:
+    """One line about a criterion, from ``details.criteria`` of reports/compare.json."""
+    name, kind, shown = str(row.get("name", "")), str(row.get("kind", "")), as_object(row.get("shown"))
+    production, candidate, difference, low, high = (
+        as_number(shown.get(key)) for key in ("production", "candidate", "difference", "low", "high")
+    )
+    limit = as_number(row.get("margin")) or 0.0
+    lower = row.get("higher_is_better") is False
+    in_points = kind in ("score", "floor")
+    show = share if in_points else number
+    told = {
+        "score": (change(difference, low, high, "points"), points(limit)),
+        "amount": (change(difference, low, high, "%"), f"{100 * limit:g} % more"),
+        "slow": (span(difference, low, high) + " too slow", f"{100 * SLOW:g} % too slow"),
+        "floor": (span(difference, low, high), f"at {'most' if lower else 'least'} {100 * limit:g} %"),
+    }
+    compared, margin = told.get(kind, ("", ""))
+    words = " (lower is better)" if kind == "score" and lower else ""
+    verdict = str(row.get("verdict", "")) + ("" if row.get("decides") is not False else " (dry run)")
+    return Metric(name + words, show(production), show(candidate), compared if shown else "-", margin, verdict)
+
+
+def _metric(name: str, evidence: Evidence) -> Metric | None:
+    """A score that does not decide, or that could not be compared."""
     compared = as_object(evidence.metrics("compare").get(name))
     sides = [_side_value(name, side, evidence, compared) for side in SIDES]
     if sides == [None, None]:
@@ -64,18 +95,20 @@ def _metric(name: str, evidence: Evidence, params: Params) -> Metric | None:
         difference = sides[1] - sides[0]
     in_points = is_share(name, sides)
     show = share if in_points else number
-    path = "gate.margin" if name == params.gate.primary else f"gate.guardrails.{name}"
-    checks = evidence.reports["compare"].checks if "compare" in evidence.reports else ()
-    verdict = next((str(check.verdict) for check in checks if check.name == path), "")
-    margin = as_number(compared.get("margin"))
-    return Metric(
-        name=name + (" (lower is better)" if compared.get("higher_is_better") is False else ""),
-        production=show(sides[0]),
-        candidate=show(sides[1]),
-        difference=change(difference, low, high, in_points),
-        margin="" if margin is None else f"{100 * margin:g} point{'s' * (margin != 0.01)}",
-        verdict=verdict,
-    )
+    words = " (lower is better)" if compared.get("higher_is_better") is False else ""
+    told = change(difference, low, high, "points" if in_points else "")
+    return Metric(name + words, show(sides[0]), show(sides[1]), told, "", "")
+
+
+def score_values(evidence: Evidence, params: Params) -> dict[str, float]:
+    """Every score between 0 and 1 of both models, by scorer and side."""
+    found: dict[str, float] = {}
+    for name in params.evaluate.scorers:
+        compared = as_object(evidence.metrics("compare").get(name))
+        values = {side: _side_value(name, side, evidence, compared) for side in SIDES}
+        if is_share(name, list(values.values())):
+            found |= {f"{name}, {side}": value for side, value in values.items() if value is not None}
+    return found
 
 
 def _side_value(name: str, side: str, evidence: Evidence, compared: dict[str, JsonValue]) -> float | None:
@@ -94,7 +127,7 @@ def costs(evidence: Evidence, params: Params) -> list[Change]:
     """Speed, latency, tokens and cost of both models: every number of evaluate that is no score."""
     measured = {side: as_object(evidence.metrics("evaluate").get(side)) for side in SIDES}
     probed = {metric for path in params.evaluate.probes for metric in probe_metrics(path)}
-    scored = {*params.evaluate.scorers, *probed}
+    scored = {*params.evaluate.scorers, *probed, CANARY_METRIC}
     names = dict.fromkeys(name for side in SIDES for name in measured[side] if name not in scored)
     rows = []
     for name in names:
@@ -108,13 +141,6 @@ def costs(evidence: Evidence, params: Params) -> list[Change]:
 
 def _amount(value: JsonValue) -> float | None:
     return as_number(as_object(value).get("value")) if isinstance(value, dict) else as_number(value)
-
-
-def powers(evidence: Evidence) -> list[tuple[str, str]]:
-    """How often as many units would pass a candidate as good as production, by criterion."""
-    rows = as_rows(evidence.details("compare").get("criteria"))
-    found = [(str(row.get("name", "")), as_number(row.get("power"))) for row in rows]
-    return [(name, f"{100 * power:.0f} %") for name, power in found if power is not None]
 
 
 def slices(evidence: Evidence) -> list[Slice]:
@@ -133,45 +159,10 @@ def _slice(row: dict[str, JsonValue]) -> Slice:
         units=int(values["units"] or 0),
         production=show(values["production"]),
         candidate=show(values["candidate"]),
-        difference=change(values["difference"], values["low"], values["high"], in_points),
+        difference=change(values["difference"], values["low"], values["high"], "points" if in_points else ""),
         verdict="not measured" if row.get("verdict") == "inconclusive" else str(row.get("verdict", "")),
         gain=values["difference"] or 0.0,
     )
-
-
-def changes(evidence: Evidence) -> list[Change]:
-    """What the candidate was made from that production was not; empty when a model is missing."""
-    if len(evidence.bundles) < len(SIDES):
-        return []
-    production, candidate = (evidence.bundles[side] for side in SIDES)
-    rows = [
-        ("model", _MODELS[production.kind], _MODELS[candidate.kind]),
-        ("base model", production.base[:12], candidate.base[:12]),
-        ("data partitions", _listed(production.partitions), _listed(candidate.partitions)),
-        ("training data", _short(production.trained_on), _short(candidate.trained_on)),
-        ("prompt", production.task.prompt_id, candidate.task.prompt_id),
-        ("transforms", _listed(production.task.transforms), _listed(candidate.task.transforms)),
-        *_changed_params(production.params, candidate.params),
-    ]
-    return [Change(*row, change="") for row in rows if row[1] != row[2]]
-
-
-_MODELS = {"base": "the untuned base model", "lora": "LoRA adapter"}
-
-
-def _short(digest: str | None) -> str:
-    return "none" if digest is None else digest[:12]
-
-
-def _changed_params(production: dict[str, JsonValue], candidate: dict[str, JsonValue]) -> list[tuple[str, str, str]]:
-    if not production:
-        return [("train", "none", ", ".join(f"{key} {value}" for key, value in candidate.items()))]
-    keys = dict.fromkeys([*production, *candidate])
-    return [(f"train.{key}", str(production.get(key, "absent")), str(candidate.get(key, "absent"))) for key in keys]
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names) or "none"
 
 
 def lineage(evidence: Evidence) -> list[tuple[str, str]]:
@@ -188,7 +179,7 @@ def lineage(evidence: Evidence) -> list[tuple[str, str]]:
             ("sha256 of the training data", str(candidate.trained_on)),
             *((f"sha256 of {name}", digest) for name, digest in sorted(candidate.weights.items())),
             ("prompt", candidate.task.prompt_id),
-            ("transforms", _listed(candidate.task.transforms)),
+            ("transforms", ", ".join(candidate.task.transforms) or "none"),
         ]
     return rows
 

@@ -113,8 +113,14 @@ def _shift(
         return [], table | {"against": "nothing: no partition is new"}
     if not reference:
         return [within(name, None, limit, "no partition that production was trained on is here")], table
+    sides = [examples.filter(pl.col("partition").is_in(side)) for side in (reference, new)]
+    first = [side.unique("conversation", keep="first", maintain_order=True) for side in sides]
+    usual = first[0]["message"]
     old, fresh = (
-        _compared(examples.filter(pl.col("partition").is_in(side)), examples, settings) for side in (reference, new)
+        _compared(side, examples, settings).with_columns(
+            shift.rare_words(side["message"], usual, among=side is first[0]).alias("rare words")
+        )
+        for side in first
     )
     shifts = shift.measure(old, fresh, settings.shift_alpha)
     table["columns"] = [dict(found._asdict()) for found in shifts]
@@ -129,7 +135,7 @@ def _shift(
 
 
 def _compared(side: pl.DataFrame, examples: pl.DataFrame, settings: DataParams) -> pl.DataFrame:
-    """The columns to compare, one row a conversation: rows of one are not independent."""
+    """The columns to compare, of one row a conversation: rows of one are not independent."""
     message = pl.col("message")
     columns = {
         "message characters": message.str.len_chars(),
@@ -145,4 +151,4 @@ def _compared(side: pl.DataFrame, examples: pl.DataFrame, settings: DataParams) 
             columns[field] = value
         else:
             columns[f"{field} characters"] = value.str.len_chars()
-    return side.unique("conversation", keep="first", maintain_order=True).select(**columns)
+    return side.select(**columns)

@@ -1,0 +1,18 @@
+"""The types of values in params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+OpenShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Precision = Literal["auto", "fp32", "bf16"]
+Attention = Literal["auto", "eager", "sdpa"]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: frozen, complete, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
