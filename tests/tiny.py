@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -24,7 +25,7 @@ TEXT = [
 ]
 
 
-def build(folder: Path, layers: int = 3, vocabulary: int = 512, seed: int = 0) -> Path:
+def build(folder: Path, layers: int = 3, vocabulary: int = 512, seed: int = 0, rope_theta: float = 10_000.0) -> Path:
     """Write a models/base-like folder: weights, config, tokenizer, base.json. Returns the folder."""
     tokenizer = _tokenizer(vocabulary)
     torch.manual_seed(seed)
@@ -36,6 +37,7 @@ def build(folder: Path, layers: int = 3, vocabulary: int = 512, seed: int = 0) -
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=1024,
+        rope_parameters={"rope_type": "default", "rope_theta": rope_theta},
         tie_word_embeddings=True,
         bos_token_id=1,
         eos_token_id=2,
@@ -44,6 +46,18 @@ def build(folder: Path, layers: int = 3, vocabulary: int = 512, seed: int = 0) -
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    record(folder)
+    return folder
+
+
+def build_lively(folder: Path, rope_theta: float = 10_000.0) -> Path:
+    """A model as `build` writes it, but with answers that vary: one alone repeats the prompt's last token."""
+    build(folder, rope_theta=rope_theta)
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    for name, tensor in weights.items():
+        if ".layers." in name and tensor.dim() == 2:
+            tensor.mul_(10)
+    safetensors.torch.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     record(folder)
     return folder
 

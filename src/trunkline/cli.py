@@ -33,6 +33,7 @@ OPERATIONS = {
     "gate": "exit with the verdict: 0 pass, 3 fail, 4 inconclusive",
     "drill": "try the gate on equal models, planted regressions and broken inputs",
     "comment": "post reports/report.md to the pull request, set its status trunkline/gate",
+    "engine": "serve a model over HTTP from this process",
     "pin": "write the release to compare with into data/production.json",
     "doctor": "say what is missing here and on GitHub, and how to mend it",
     "release": "register the merged commit: verify, bundle, sign, store, tag",
@@ -51,6 +52,26 @@ _BY = {"metavar": "NAME", "help": "who decides; default: whoever GitHub Actions 
 # What an operation takes besides params.yaml: the arguments of `run`, as the parser names them.
 _COMMIT = {"--commit": {"metavar": "SHA", "help": "judge what this commit holds instead of the working tree"}}
 ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
+    "engine": {
+        "--model": {
+            "type": Path,
+            "required": True,
+            "metavar": "FOLDER",
+            "help": "what to serve: a trained bundle such as models/candidate, or exported whole weights",
+        },
+        "--base": {
+            "type": Path,
+            "default": Path("models/base"),
+            "metavar": "FOLDER",
+            "help": "the base model that a bundle's adapter goes on; default: models/base",
+        },
+        "--port": {"type": int, "required": True, "metavar": "N", "help": "on the loopback interface; 0: a free one"},
+        "--threads": {
+            "type": int,
+            "metavar": "N",
+            "help": "that compute; default: all cores. Engines that share a machine must share its cores",
+        },
+    },
     "gate": _COMMIT,
     "comment": _COMMIT,
     "adopt": {

@@ -127,6 +127,14 @@ def encode_answer(tokenizer: PreTrainedTokenizerBase, answer: str) -> list[int]:
     return [*tokenizer(answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
 
+def end_tokens(loaded: LoadedModel) -> frozenset[int]:
+    """The tokens that end an answer: the tokenizer's, and those that the model's authors name."""
+    config = loaded.model.generation_config
+    named = getattr(config, "eos_token_id", None)
+    more = named if isinstance(named, list) else [named]
+    return frozenset(token for token in (loaded.tokenizer.eos_token_id, *more) if isinstance(token, int))
+
+
 def _contiguous(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
     """Give the output head a whole tensor: over a slice, torch's CPU product of bf16 is 300 times slower."""
     return (inputs[0].contiguous(),)

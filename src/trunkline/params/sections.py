@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from trunkline.params.judging import CompareParams, DrillParams, EvaluateParams, GateParams, ReportParams
 from trunkline.params.release import ReleaseParams
+from trunkline.params.serve import ServeParams
 from trunkline.params.types import Attention, Count, OpenShare, Positive, Precision, Section, Share
 from trunkline.records import AMOUNTS, CANARY_METRIC, EXAMPLE_COLUMNS, INPUT_COLUMN, Answer, Terms, probe_metrics
 from trunkline.verdict import Limit
@@ -153,6 +154,7 @@ class Params(Section):
     compare: CompareParams
     report: ReportParams
     release: ReleaseParams
+    serve: ServeParams
     drill: DrillParams
 
     @property

@@ -8,7 +8,7 @@ import torch
 
 from trunkline.clients.generation import decoding
 from trunkline.clients.generation.prefix import Prefix, common, running
-from trunkline.clients.model import LoadedModel, encode_answer, encode_prompt
+from trunkline.clients.model import LoadedModel, encode_answer, encode_prompt, end_tokens
 from trunkline.errors import Error
 
 Conversation = list[dict[str, str]]
@@ -76,7 +76,7 @@ class LocalGenerator:
         """
         self._model, self._tokenizer, self._device = loaded
         self._batch_size, self._max_new_tokens, self._show = batch_size, max_new_tokens, show
-        self._stops = _stops(loaded)
+        self._stops = end_tokens(loaded)
         self.seconds = 0.0
         self._trie, self._room = None, max_new_tokens
         if labels is not None:
@@ -184,11 +184,3 @@ class LocalGenerator:
                 f"a prompt with its answer has {longest} tokens, but the model reads at most {limit}",
                 "lower data.message_chars.max or evaluate.max_new_tokens in params.yaml, or shorten the prompt",
             )
-
-
-def _stops(loaded: LoadedModel) -> frozenset[int]:
-    """The tokens that end an answer: the tokenizer's, and those that the model's authors name."""
-    config = loaded.model.generation_config
-    named = getattr(config, "eos_token_id", None)
-    more = named if isinstance(named, list) else [named]
-    return frozenset(token for token in (loaded.tokenizer.eos_token_id, *more) if isinstance(token, int))
