@@ -1,0 +1,84 @@
+"""Whether a server serves the release that it should: told by its weights, or by what it answers."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from trunkline.errors import Error
+from trunkline.records.serving import Completion, Identity, Pin
+
+# What decides the weights in memory: an adapter's configuration holds its scale.
+_DECIDING = (".safetensors", "adapter_config.json")
+
+
+class Expected(NamedTuple):
+    """What an engine must turn out to be.
+
+    Attributes:
+        release: its name, for messages.
+        digest: of its weights.
+        model: the name that the server must answer to; None: any.
+        pin: what it must answer where the server tells no digest; None: such a server is not accepted.
+    """
+
+    release: str
+    digest: str
+    model: str | None
+    pin: Pin | None
+
+
+def digest(weights: Mapping[str, str], base: str | None) -> str:
+    """One hash for all weights of a release: SHA-256 of the sorted lines ``<hash>  <name>``.
+
+    Args:
+        weights: SHA-256 by file name, of a bundle or a manifest; other files than weights and an adapter's
+            configuration do not count.
+        base: the SHA-256 of the base model that an adapter goes on; None for whole weights.
+
+    Raises:
+        Error: there is nothing to hash.
+    """
+    hashes = {name: value for name, value in weights.items() if name.endswith(_DECIDING)}
+    if base is not None:
+        hashes["base"] = base
+    if not hashes:
+        raise Error(f"no weights among {sorted(weights)}", "name the folder of a model or a release")
+    lines = "".join(f"{value}  {name}\n" for name, value in sorted(hashes.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def mismatch(expected: Expected, identity: Identity, completion: Completion) -> str | None:
+    """Why an engine must get no traffic, in a sentence; None where it is the one that is expected.
+
+    Its digest decides. A server that tells none must answer to the expected name and give the pinned answer;
+    without a pin it is not known what it serves, and that is no pass.
+
+    Args:
+        identity: what it says that it is.
+        completion: what it answered to the pinned prompt, or to any.
+    """
+    if not completion.text and not completion.tokens_out:
+        return "it generates nothing"
+    if expected.model is not None and expected.model not in identity.models:
+        names = ", ".join(identity.models) or "no model"
+        return f"it serves {names}, not {expected.model}"
+    if identity.digest is not None:
+        if identity.digest == expected.digest:
+            return None
+        name = ", ".join(identity.models) or "other weights"
+        return (
+            f"it serves {name} with the weights {identity.digest[:12]}, "
+            f"but {expected.release} has the weights {expected.digest[:12]}"
+        )
+    if expected.pin is None:
+        return f"it does not tell the hash of its weights, and {expected.release} has no pinned answer to know it by"
+    if completion.text != expected.pin.output:
+        return (
+            f"it answers the pinned prompt with {_shown(completion.text)}, "
+            f"but {expected.release} answers {_shown(expected.pin.output)}"
+        )
+    return None
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
