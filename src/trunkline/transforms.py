@@ -4,29 +4,18 @@ A transform is named ``name@version`` and identified by ``name@version:hash`` of
 folder says exactly what was done to its inputs. To change a transform, register the next version.
 """
 
-import hashlib
 import html
-import inspect
 import re
 import unicodedata
 from collections.abc import Callable
 from types import ModuleType
-from typing import NamedTuple
 
 from trunkline import pii
-from trunkline.errors import Error
+from trunkline.registration import Registration
 
 TransformFunction = Callable[[str], str]
 
-
-class Transform(NamedTuple):
-    """A registered function and its identity."""
-
-    id: str
-    function: TransformFunction
-
-
-_TRANSFORMS: dict[str, Transform] = {}
+_TRANSFORMS: Registration[TransformFunction] = Registration("transform", "features.transforms")
 
 
 def transform(
@@ -44,12 +33,7 @@ def transform(
     """
 
     def register(function: TransformFunction) -> TransformFunction:
-        key = f"{name}@{version}"
-        source = "".join([inspect.getsource(function), *map(inspect.getsource, uses)])
-        identity = f"{key}:{hashlib.sha256(source.encode()).hexdigest()[:12]}"
-        if key in _TRANSFORMS and _TRANSFORMS[key].id != identity:
-            raise Error(f"transform {key} is registered twice", "raise the version of one of them")
-        _TRANSFORMS[key] = Transform(identity, function)
+        _TRANSFORMS.add(f"{name}@{version}", function, function, uses)
         return function
 
     return register
@@ -61,12 +45,12 @@ def identify(names: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         Error: one is not registered.
     """
-    return tuple(_find(name).id for name in names)
+    return _TRANSFORMS.identify(names)
 
 
 def changed(ids: tuple[str, ...]) -> tuple[str, ...]:
     """Those of a model's transforms whose source is another now than when the model was trained."""
-    return tuple(wanted for wanted in ids if _find(wanted.split(":")[0]).id != wanted)
+    return tuple(wanted for wanted in ids if _TRANSFORMS.find(wanted).id != wanted)
 
 
 def apply(ids: tuple[str, ...], message: str) -> str:
@@ -76,15 +60,8 @@ def apply(ids: tuple[str, ...], message: str) -> str:
         Error: one is not registered.
     """
     for wanted in ids:
-        message = _find(wanted.split(":")[0]).function(message)
+        message = _TRANSFORMS.find(wanted).value(message)
     return message
-
-
-def _find(name: str) -> Transform:
-    if name not in _TRANSFORMS:
-        known = ", ".join(sorted(_TRANSFORMS))
-        raise Error(f"transform {name} is not registered; known: {known}", "correct features.transforms in params.yaml")
-    return _TRANSFORMS[name]
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
