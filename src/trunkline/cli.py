@@ -35,6 +35,7 @@ OPERATIONS = {
     "comment": "post reports/report.md to the pull request, set its status trunkline/gate",
     "engine": "serve a model over HTTP from this process",
     "pin": "write the release to compare with into data/production.json",
+    "predictions": "show, export, erase or prune what the prediction log holds",
     "doctor": "say what is missing here and on GitHub, and how to mend it",
     "release": "register the merged commit: verify, bundle, sign, store, tag",
     "promote": "let an environment serve a release",
@@ -86,6 +87,13 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
             "help": "v1.2.0, a Git revision whose candidate is production, or `base` for the untuned base model; "
             "default: what serves in production",
         },
+    },
+    "predictions": {
+        "action": {"choices": ("show", "export", "erase", "prune"), "help": "what to do"},
+        "id": {"nargs": "?", "metavar": "ID", "help": "the prediction to show, or the customer to erase"},
+        "--since": {"metavar": "TIME", "help": "export predictions from this moment on, such as 2026-11-01"},
+        "--until": {"metavar": "TIME", "help": "export predictions before this moment"},
+        "--out": {"metavar": "FILE", "help": "the Parquet file to export to"},
     },
     "release": {
         "--bump": {

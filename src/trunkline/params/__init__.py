@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from trunkline.errors import Error
 from trunkline.params.judging import DrillParams, EvaluateParams, GateParams
+from trunkline.params.log import LogParams
 from trunkline.params.release import ReleaseParams
 from trunkline.params.sections import DataParams, Params, TrainParams
 
@@ -19,6 +20,7 @@ __all__ = [
     "DrillParams",
     "EvaluateParams",
     "GateParams",
+    "LogParams",
     "Params",
     "ReleaseParams",
     "TrainParams",

@@ -1,26 +1,23 @@
-"""The section ``serve`` of params.yaml: engines that answer requests."""
+"""The section ``serve`` of params.yaml: engines that answer requests, the guard around them, and the log of both."""
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+from trunkline.params.log import GuardParams, LogParams
+from trunkline.params.types import Count, Positive, Section
+
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PriceParams(_Section):
+class PriceParams(Section):
     """US dollars for a million tokens."""
 
     input: Price
     output: Price
 
 
-class EngineParams(_Section):
+class EngineParams(Section):
     """One engine: what it is, where it is, and what it costs."""
 
     kind: Literal["embedded", "tgi", "openai"]
@@ -39,27 +36,29 @@ class EngineParams(_Section):
         return url
 
 
-class TimeoutParams(_Section):
+class TimeoutParams(Section):
     """How long an engine may take, in seconds."""
 
-    connect: Seconds
-    first_token: Seconds
-    next_token: Seconds
-    total: Seconds
+    connect: Positive
+    first_token: Positive
+    next_token: Positive
+    total: Positive
 
 
-class EmbeddedParams(_Section):
+class EmbeddedParams(Section):
     """What `trunkline engine` takes on."""
 
     max_concurrent_requests: Count
     max_batch_tokens: Count
     cache_tokens: Count
-    drain: Seconds
+    drain: Positive
 
 
-class ServeParams(_Section):
+class ServeParams(Section):
     """Who answers requests."""
 
     engines: dict[Literal["stable", "canary"], EngineParams]
     timeouts: TimeoutParams
     embedded: EmbeddedParams
+    guard: GuardParams
+    log: LogParams

@@ -1,0 +1,78 @@
+"""A real PostgreSQL for one test session: its own cluster in a temporary folder, on a free port of this machine."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Self
+
+import psycopg
+from psycopg import sql
+
+USER = "trunkline"
+MISSING = "PostgreSQL is not installed here: apt-get install postgresql"
+
+
+def programs() -> Path | None:
+    """Where `initdb` and `pg_ctl` are: on PATH, or in the newest version's folder of Debian's packages."""
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((folder for folder in folders if (folder / "pg_ctl").exists()), None)
+
+
+class Postgres:
+    """A server that is started, stopped and started again; PostgreSQL refuses to run as root, so root lends a user."""
+
+    def __init__(self, durable: bool = False) -> None:
+        programs_at = programs()
+        assert programs_at is not None, MISSING
+        self._programs, self._durable = programs_at, durable
+        self._folder = Path(tempfile.mkdtemp(prefix="trunkline-postgres-"))
+        self._data = self._folder / "data"
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            self.port = listening.getsockname()[1]
+        self._as: list[str] = []
+        if os.geteuid() == 0:
+            account = pwd.getpwnam("postgres")
+            os.chown(self._folder, account.pw_uid, account.pw_gid)
+            self._as = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+
+    def __enter__(self) -> Self:
+        options = ["--auth=trust", f"--username={USER}", "--no-sync", "--no-instructions", "--encoding=UTF8"]
+        self._run("initdb", f"--pgdata={self._data}", "--locale=C", *options)
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self._folder)
+
+    def start(self) -> None:
+        fsync = "on" if self._durable else "off"
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync={fsync}"
+        self._run("pg_ctl", "start", f"--pgdata={self._data}", f"--log={self._folder}/log", "--wait", f"-o {options}")
+
+    def stop(self) -> None:
+        if (self._data / "postmaster.pid").exists():
+            self._run("pg_ctl", "stop", f"--pgdata={self._data}", "--mode=immediate", "--wait")
+
+    def database(self, name: str) -> str:
+        """The address of a new, empty database."""
+        with psycopg.connect(self.address("postgres").replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.address(name)
+
+    def address(self, name: str) -> str:
+        return f"postgresql+psycopg://{USER}@127.0.0.1:{self.port}/{name}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._as, str(self._programs / program), *arguments]
+        # Its log goes to a file: a server that inherits a pipe would keep whoever reads it waiting.
+        with (self._folder / "output").open("w+") as output:
+            done = subprocess.run(command, stdout=output, stderr=output, cwd="/", check=False)
+            output.seek(0)
+            assert done.returncode == 0, f"{program}: {output.read()}"

@@ -1,0 +1,156 @@
+"""The prediction log on a real PostgreSQL, also when it is stopped while gateways write."""
+
+import itertools
+import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+import logged
+import postgres
+from test_predictions_faults import accepted_until_killed, logged_in, start_writer, wait_for
+from trunkline.clients import predictions
+from trunkline.clients.predictions import log as log_module
+from trunkline.clients.predictions import tables
+from trunkline.clients.predictions.database import Database
+from trunkline.errors import Error
+from trunkline.records.prediction import Selection
+
+pytestmark = pytest.mark.skipif(postgres.programs() is None, reason=postgres.MISSING)
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server():
+    with postgres.Postgres() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(server, tmp_path):
+    return logged.settings(tmp_path, database=server.database(f"log{os.getpid()}x{next(_numbers)}"))
+
+
+def test_what_was_recorded_is_found_whole(settings):
+    log = predictions.Log(settings)
+    assignment = logged.assigned(input="weg\x00 \ud800 日本")
+    outcome, said = logged.ended(assignment), logged.said(assignment)
+    for record in (said, outcome, assignment):
+        log.record(record)
+    assert log.close(20)
+    found = predictions.find(settings, assignment.prediction)
+    assert (found.assignment, found.outcome, found.feedback) == (assignment, outcome, (said,))
+    with predictions.reading(settings) as database:
+        frame = database.window(Selection(rollout="r1", since=logged.NOW))
+        assert dict(frame.schema) == dict(predictions.WINDOW)
+        assert frame["findings"].to_list() == [["pii@1:0123456789ab"]]
+
+
+def test_the_migrations_make_exactly_the_tables_and_several_may_start_at_once(settings):
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda _: Database(settings.database), range(4)))
+    with opened[0].engine.connect() as open_:
+        options = {"version_table": "schema_version"}
+        assert compare_metadata(MigrationContext.configure(open_, opts=options), tables.metadata) == []
+    for database in opened:
+        database.close()
+
+
+def test_erasing_and_pruning_are_as_on_sqlite(settings):
+    database = Database(settings.database)
+    early, late, other = logged.assigned(), logged.assigned(), logged.assigned(customer="c-2")
+    database.add([early, other, logged.ended(late), logged.said(other)])
+    assert database.erase("c-1", predictions.moment(logged.NOW)) == 1
+    database.add([late, logged.ended(early), logged.said(late)])
+    for assignment in (early, late):
+        found = database.find(assignment.prediction)
+        assert (found.erased, found.assignment.customer, found.outcome.output) == (True, None, None)
+    assert database.find(other.prediction).assignment == other
+    assert database.prune(predictions.moment(logged.NOW + timedelta(days=1))) == 3
+    assert database.window(Selection()).is_empty()
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("CREATE INDEX long ON assignment (input)", "index row"),
+        ("ALTER TABLE assignment ADD CHECK (unit <> 'bad')", "violates check constraint"),
+    ],
+)
+def test_a_record_that_is_never_taken_does_not_stop_the_others(settings, tmp_path, rule, said):
+    log = predictions.Log(settings)
+    with Database(settings.database).engine.begin() as open_:
+        open_.execute(sa.text(rule))
+    bad = logged.assigned(unit="bad", input="".join(chr(0x4E00 + n * 7919 % 20_000) for n in range(40_000)))
+    good = logged.assigned()
+    log.record(bad)
+    log.record(good)
+    assert log.close(20)
+    assert logged_in(settings)["prediction"].to_list() == [good.prediction]
+    rejected = json.loads((tmp_path / "spool/rejected.jsonl").read_text())
+    assert bad.prediction in rejected["record"]
+    assert said in rejected["reason"]
+
+
+def test_a_server_that_is_stopped_and_started_while_two_gateways_write_loses_nothing(settings, server, monkeypatch):
+    monkeypatch.setattr(log_module, "LONGEST_WAIT_S", 0.2)
+    logs = [predictions.Log(settings) for _ in range(2)]
+    accepted: list[str] = []
+    stop = threading.Event()
+
+    def serve(log):
+        while not stop.wait(0.002):
+            assignment = logged.assigned()
+            log.record(assignment)
+            log.record(logged.ended(assignment))
+            accepted.append(assignment.prediction)
+
+    threads = [threading.Thread(target=serve, args=(log,)) for log in logs]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(accepted) > 100)
+    server.stop()
+    try:
+        wait_for(lambda: all(log.status.problem for log in logs))
+        count = len(accepted)
+        wait_for(lambda: len(accepted) > count + 50)
+    finally:
+        server.start()
+    wait_for(lambda: not any(log.status.problem for log in logs))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert all(log.close(20) for log in logs)
+    frame = logged_in(settings)
+    assert sorted(accepted) == frame["prediction"].to_list()
+    assert frame["status"].null_count() == 0
+
+
+def test_a_gateway_starts_without_its_server_and_a_command_says_what_is_wrong(settings, server, monkeypatch):
+    monkeypatch.setattr(log_module, "LONGEST_WAIT_S", 0.2)
+    server.stop()
+    try:
+        log = predictions.Log(settings)
+        log.record(logged.assigned())
+        with pytest.raises(Error, match=r"the prediction log postgresql.* does not answer: .*refused") as caught:
+            predictions.find(settings, "x")
+        assert "password" not in caught.value.problem
+    finally:
+        server.start()
+    assert log.close(20)
+    assert logged_in(settings).height == 1
+
+
+def test_a_killed_writer_loses_nothing(settings, tmp_path):
+    accepted = accepted_until_killed(start_writer(tmp_path, database=settings.database), 300)
+    assert predictions.Log(settings.model_copy(update={"spool_mb": 4})).close(30)
+    found = logged_in(settings)["prediction"].to_list()
+    assert len(found) == len(set(found))
+    assert set(accepted) <= set(found)
