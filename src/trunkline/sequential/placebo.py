@@ -1,0 +1,75 @@
+"""P: the real canary among canaries that were not deployed.
+
+Row 0 is the real salt, the other rows are placebo salts. If the version changes nothing, then the outcomes are
+what they are under any salt, and row 0 is exchangeable with the rest: whatever a unit's requests have in
+common, at any ramp fixed beforehand, for any number of metrics (randomisation test; one maximum over metrics,
+Westfall and Young 1993). At each look the most extreme rows may leave, as many in all as alpha spent so far
+affords; the canary is rolled back when row 0 is among them, which happens with a chance of at most alpha.
+
+A row's statistic is the sum over its canary of outcomes less the weight times that over all, in standard
+deviations over all rows. Rows that are exactly as extreme leave together or not at all, and only rows with
+more harm than expected leave, so no evidence never stops anything.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+class Placebos:
+    """The rows and what is left of them.
+
+    Args:
+        rows: the real canary and the placebos.
+        metrics: how many there are.
+    """
+
+    def __init__(self, rows: int, metrics: int) -> None:
+        self._sums = np.zeros((rows, metrics))
+        self._here = np.ones(rows, dtype=np.bool_)
+        self.limit = np.inf
+
+    def add(self, canary: Flags, weights: Floats, outcomes: Floats) -> None:
+        """Take in requests.
+
+        Args:
+            canary: (rows, n) who would be on the canary under each salt; row 0 is who was.
+            weights: (n,) the canary's share when each was assigned.
+            outcomes: (n, metrics) harm less what is expected whatever the arm; 0 where nothing was measured.
+        """
+        self._sums += canary.astype(np.float64) @ outcomes - weights @ outcomes
+
+    @property
+    def scaled(self) -> Floats:
+        """(rows, metrics) sums in standard deviations over all rows; 0 where all rows are the same."""
+        spread = np.sqrt(np.mean(self._sums**2, axis=0))
+        scaled: Floats = self._sums / np.where(spread > 0, spread, np.inf)
+        return scaled
+
+    def look(self, allowed: float) -> bool:
+        """Let rows leave while the share of those that left stays within ``allowed``.
+
+        Returns:
+            Whether the real canary left; `limit` is what it had to exceed.
+        """
+        worst = self.scaled.max(axis=1)
+        here = np.where(self._here, worst, -np.inf)
+        # The tolerance keeps 0.05 * 1000 from being 49.999.
+        room = int(allowed * here.size + 1e-9) - int((~self._here).sum())
+        if room <= 0:
+            self.limit = np.inf
+            return False
+        places = here.size - room - 1
+        limit = -np.inf if places < 0 else float(np.partition(here, places)[places])
+        self.limit = max(limit, 0.0)
+        # Sums that differ by rounding only are the same.
+        self._here &= ~(here > self.limit + 1e-9)
+        return not self._here[0]
+
+    @property
+    def worse_than(self) -> float:
+        """The share of the placebos that are less extreme than the real canary."""
+        worst = self.scaled.max(axis=1)
+        return float(np.mean(worst[1:] < worst[0] - 1e-9)) if worst.size > 1 else 0.0

@@ -1,0 +1,114 @@
+"""P: exact for units that come back, where tests of requests are not; blind to no evidence."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from trunkline import assignment, sequential
+from trunkline.sequential import Conditional, Counts, Placebos
+
+REPETITIONS, PLACEBOS, LOOKS, REQUESTS, USERS = 2000, 99, 4, 80, 80
+ALPHA = 0.05
+
+
+def lower_limit(events: int, of: int) -> float:
+    return float(stats.beta.ppf(0.01, events, of - events + 1)) if events else 0.0
+
+
+def sticky(seed: int, harm: float = 0.0) -> tuple[bool, bool]:
+    """Whether P and X roll back; a few of the users make most of the requests, and a few have most of the errors."""
+    rng = np.random.default_rng(seed)
+    salt = f"rollout {seed}"
+    seeds = assignment.seeds_of([salt, *assignment.placebo_salts(salt, PLACEBOS)])
+    users = rng.integers(0, 2**63, USERS).astype(np.uint64)
+    activity, rate = rng.lognormal(0, 1.2, USERS), np.minimum(rng.gamma(0.1, 1.0, USERS), 0.9)
+    activity /= activity.sum()
+    placebos, counts, found = Placebos(PLACEBOS + 1, 2), Conditional(), [False, False]
+    for look in range(1, LOOKS + 1):
+        who = rng.choice(USERS, REQUESTS, p=activity)
+        weights = np.full(REQUESTS, 0.1 if look <= 2 else 0.4)
+        canary = assignment.canaries(seeds, users[who], weights)
+        error = (rng.random(REQUESTS) < rate[who] + harm * canary[0]).astype(float)
+        slow = rate[who] + rng.random(REQUESTS)
+        placebos.add(canary, weights, np.stack([error - error.mean(), slow - slow.mean()], axis=1))
+        e1, n1 = int(error[canary[0]].sum()), int(canary[0].sum())
+        counts.add(Counts(n1, e1, REQUESTS - n1, int(error.sum()) - e1))
+        allowed = sequential.spent(ALPHA, look, LOOKS)
+        found[0] |= placebos.look(allowed)
+        found[1] |= counts.events >= counts.look(allowed)
+    return found[0], found[1]
+
+
+def test_identical_canaries_are_rolled_back_at_most_alpha_of_the_time_although_users_come_back():
+    found = np.array([sticky(seed) for seed in range(REPETITIONS)])
+    by_placebo, by_counts = found.sum(axis=0).tolist()
+    assert by_placebo > 0
+    assert lower_limit(by_placebo, REPETITIONS) <= ALPHA
+    # The very streams on which a test of requests, exact where they are independent, is not.
+    assert lower_limit(by_counts, REPETITIONS) > ALPHA
+
+
+def test_a_worse_canary_is_rolled_back():
+    assert np.mean([sticky(seed, harm=0.5)[0] for seed in range(60)]) > 0.6
+
+
+def flags(rows: int, n: int, seed: int, weight: float = 0.3) -> np.ndarray:
+    return np.random.default_rng(seed).random((rows, n)) < weight
+
+
+def test_no_evidence_stops_nothing_however_much_alpha_there_is():
+    placebos = Placebos(100, 2)
+    assert not placebos.look(0.5)
+    placebos.add(flags(100, 50, 1), np.full(50, 0.3), np.zeros((50, 2)))
+    assert not placebos.look(0.5)
+    assert placebos.worse_than == 0
+
+
+def test_rows_that_are_equally_extreme_leave_together_or_not_at_all():
+    canary = np.zeros((100, 4), dtype=bool)
+    canary[:10] = True  # ten rows with all the harm, of which five may leave
+    placebos = Placebos(100, 1)
+    placebos.add(canary, np.full(4, 0.1), np.ones((4, 1)))
+    assert not placebos.look(0.05)
+    assert placebos.look(0.10)
+
+
+def test_a_canary_that_is_better_is_never_rolled_back():
+    canary = flags(100, 200, 3)
+    placebos = Placebos(100, 1)
+    placebos.add(canary, np.full(200, 0.3), -canary[0].astype(float)[:, None])
+    assert placebos.scaled[0, 0] < -2
+    assert not placebos.look(0.9)
+
+
+def test_only_as_many_leave_as_alpha_affords():
+    rng = np.random.default_rng(7)
+    left = []
+    for look in range(1, 21):
+        placebos = Placebos(1000, 1)
+        placebos.add(flags(1000, 300, look), np.full(300, 0.3), rng.normal(size=(300, 1)))
+        placebos.look(0.05)
+        left.append(int((~placebos._here).sum()))
+    assert set(left) == {50}
+
+
+@pytest.mark.parametrize("cut", [0, 7, 40])
+def test_sums_are_the_same_however_requests_are_cut(cut):
+    canary, outcomes = flags(50, 40, 9), np.random.default_rng(9).normal(size=(40, 3))
+    weights = np.full(40, 0.3)
+    whole, parts = Placebos(50, 3), Placebos(50, 3)
+    whole.add(canary, weights, outcomes)
+    for part in (slice(0, cut), slice(cut, None)):
+        parts.add(canary[:, part], weights[part], outcomes[part])
+    assert parts.scaled == pytest.approx(whole.scaled)
+
+
+def test_harm_in_any_metric_counts():
+    canary = flags(200, 400, 5)
+    noise = np.random.default_rng(5).normal(size=(400, 3))
+    noise[:, 1] += canary[0]
+    placebos = Placebos(200, 3)
+    placebos.add(canary, np.full(400, 0.3), noise - noise.mean(axis=0))
+    assert placebos.look(0.05)
+    assert np.flatnonzero(placebos.scaled[0] > placebos.limit).tolist() == [1]
+    assert placebos.worse_than == 1
