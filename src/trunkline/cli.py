@@ -35,6 +35,7 @@ OPERATIONS = {
     "comment": "post reports/report.md to the pull request, set its status trunkline/gate",
     "engine": "serve a model over HTTP from this process",
     "pin": "write the release to compare with into data/production.json",
+    "rollout": "judge a canary by its log: `rollout replay LOG` prints each decision as a line of JSON",
     "predictions": "show, export, erase or prune what the prediction log holds",
     "doctor": "say what is missing here and on GitHub, and how to mend it",
     "release": "register the merged commit: verify, bundle, sign, store, tag",
@@ -71,6 +72,15 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
             "type": int,
             "metavar": "N",
             "help": "that compute; default: all cores. Engines that share a machine must share its cores",
+        },
+    },
+    "rollout": {
+        "action": {"choices": ["replay"], "help": "replay: decide again on a recorded log"},
+        "log": {"type": Path, "metavar": "LOG", "help": "a Parquet file, a row a request"},
+        "--plan": {
+            "type": Path,
+            "metavar": "FILE",
+            "help": "the plan that the rollout started with, as YAML; default: the section rollout of params.yaml",
         },
     },
     "gate": _COMMIT,
@@ -127,7 +137,7 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
     "affected": {"--customer": {"metavar": "ID", "required": True, "help": "as in the raw data"}},
 }
 # Operations whose verdict is the exit code; `run` of the others gives what it found, with or without one.
-DECIDING = ("gate", "drill", "doctor", "trace", "affected", "release")
+DECIDING = ("gate", "rollout", "drill", "doctor", "trace", "affected", "release")
 
 
 def _parser() -> argparse.ArgumentParser:

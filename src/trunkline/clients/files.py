@@ -73,18 +73,27 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
         Error: it is missing, damaged, has no rows, or lacks one of ``columns``.
     """
     hint = f"run `dvc repro` to write {path} again"
-    try:
-        frame = pl.read_parquet(path)
-    except FileNotFoundError:
-        raise Error(f"{path} not found", hint) from None
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise Error(f"{path} is damaged: {str(error).splitlines()[0]}", hint) from None
+    frame = read_parquet(path, hint)
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise Error(f"{path} lacks the columns {missing}", hint)
     if frame.is_empty():
         raise Error(f"{path} has no rows", "see reports/data.md for the rows that were rejected")
     return frame
+
+
+def read_parquet(path: Path, hint: str) -> pl.DataFrame:
+    """Read any Parquet file.
+
+    Raises:
+        Error: it is missing or damaged; ``hint`` says what to do.
+    """
+    try:
+        return pl.read_parquet(path)
+    except FileNotFoundError:
+        raise Error(f"{path} not found", hint) from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise Error(f"{path} is damaged: {str(error).splitlines()[0]}", hint) from None
 
 
 def sha256(path: Path) -> str:

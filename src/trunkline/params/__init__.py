@@ -14,6 +14,7 @@ from trunkline.params.judging import DrillParams, EvaluateParams, GateParams
 from trunkline.params.log import LogParams
 from trunkline.params.release import ReleaseParams
 from trunkline.params.sections import DataParams, Params, TrainParams
+from trunkline.records.rollout import Plan
 
 __all__ = [
     "DataParams",
@@ -25,6 +26,7 @@ __all__ = [
     "ReleaseParams",
     "TrainParams",
     "load",
+    "load_plan",
 ]
 
 
@@ -34,17 +36,42 @@ def load(path: Path) -> Params:
     Raises:
         Error: the file is missing, is not YAML, or has mistakes; all of them are listed.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Error(f"{path} not found", "run this from the repository's top folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Error(f"{path} is not valid YAML: {error}", "correct that line") from None
+    content = _content(path, "run this from the repository's top folder")
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        lines = [_mistake(path, detail) for detail in error.errors()]
-        raise Error("\n".join(lines), f"correct {path}; its comments say what each value does") from None
+        raise Error(_mistakes(path, error), f"correct {path}; its comments say what each value does") from None
+
+
+def load_plan(path: Path) -> Plan:
+    """Read and check one rollout's plan: the section ``rollout`` of a params.yaml, with a salt.
+
+    Raises:
+        Error: as of `load`.
+    """
+    content = _content(path, "give the plan that was committed when the rollout started")
+    try:
+        return Plan.model_validate(content)
+    except ValidationError as error:
+        raise Error(
+            _mistakes(path, error), f"a plan has the keys of `rollout` in params.yaml: correct {path}"
+        ) from None
+
+
+def _content(path: Path, hint: str) -> object:
+    try:
+        content: object = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Error(f"{path} not found", hint) from None
+    except OSError as error:
+        raise Error(f"cannot read {path}: {error.strerror}", hint) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Error(f"{path} is not valid YAML: {error}", "correct that line") from None
+    return content
+
+
+def _mistakes(path: Path, error: ValidationError) -> str:
+    return "\n".join(_mistake(path, detail) for detail in error.errors())
 
 
 def _mistake(path: Path, detail: ErrorDetails) -> str:

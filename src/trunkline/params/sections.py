@@ -9,6 +9,7 @@ from trunkline.params.release import ReleaseParams
 from trunkline.params.serve import ServeParams
 from trunkline.params.types import Attention, Count, OpenShare, Positive, Precision, Section, Share
 from trunkline.records import AMOUNTS, CANARY_METRIC, EXAMPLE_COLUMNS, INPUT_COLUMN, Answer, Terms, probe_metrics
+from trunkline.records.rollout import Plan
 from trunkline.verdict import Limit
 
 
@@ -163,6 +164,8 @@ class Params(Section):
         gate, compare = self.gate, self.compare
         probes = self.evaluate.probes
         return Terms(gate.limits, gate.slice_margin, gate.dry_run, probes, compare.unit, compare.seed)
+
+    rollout: Plan
 
     @model_validator(mode="after")
     def _gate_is_scored(self) -> "Params":

@@ -1,0 +1,141 @@
+"""A rollout's plan: everything its analysis decides by, fixed in Git before the rollout starts."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from trunkline.records import Record
+
+OpenShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Minutes = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+# How many times as often an event may happen on the canary.
+Tolerated = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+Ratio = Annotated[float, Field(gt=1, allow_inf_nan=False)]
+# What a log holds besides its outcomes.
+LOG_COLUMNS = ("time", "unit", "arm", "weight")
+
+
+class Step(Record):
+    """A stretch of the ramp: the canary's share of the units, and how long it lasts at least."""
+
+    weight: OpenShare
+    minutes: Minutes
+
+
+class Alpha(Record):
+    """Chances of a false alarm, each for a whole rollout.
+
+    Attributes:
+        planned: of rolling back by the test that has a horizon.
+        reserve: of rolling back by e-processes, also after the horizon.
+        ratio: of holding because the arms' shares seem wrong.
+    """
+
+    planned: OpenShare
+    reserve: OpenShare
+    ratio: OpenShare
+
+
+class EventMetric(Record):
+    """A boolean column, true for harm.
+
+    Attributes:
+        kind: ``failure``: null is a request that was never answered, and counts; ``event``: null is not measured.
+        tolerated: the risk ratio below which nothing is rolled back.
+        margins: by step, the risk ratio that must be ruled out before the step is left.
+    """
+
+    kind: Literal["failure", "event"]
+    tolerated: Tolerated
+    margins: tuple[Ratio, ...]
+
+
+class AmountMetric(Record):
+    """A column of amounts, less is better: how many requests exceed production's quantiles.
+
+    Attributes:
+        quantiles: of production before the rollout.
+        tolerated: as of events.
+        margins: as of events.
+    """
+
+    kind: Literal["amount"]
+    quantiles: tuple[OpenShare, ...] = Field(min_length=1)
+    tolerated: Tolerated
+    margins: tuple[Ratio, ...]
+
+
+class ScoreMetric(Record):
+    """A column of scores from 0 to 1, more is better; null where a request was not scored.
+
+    Attributes:
+        tolerated: the loss of the mean up to which nothing is rolled back.
+        margins: by step, the loss that must be ruled out before the step is left.
+    """
+
+    kind: Literal["score"]
+    tolerated: Annotated[float, Field(ge=0, lt=1)]
+    margins: tuple[OpenShare, ...]
+
+
+Metric = Annotated[EventMetric | AmountMetric | ScoreMetric, Field(discriminator="kind")]
+
+
+class Plan(Record):
+    """What a rollout decides by.
+
+    Attributes:
+        method: ``placebo`` (canaries that were not deployed, exact for units that come back) or ``counts`` (the
+            exact conditional test, for units of one request each).
+        salt: of the units' hash; None until a rollout draws one.
+        placebos: salts that the real one is compared with.
+        steps: the ramp; after the last step the canary is promoted.
+        horizon_minutes: over which ``alpha.planned`` is spent; without proof by then a human decides.
+        poll_seconds: how often the analysis looks.
+        silence_seconds: the longest gap between two requests for which the clock runs.
+        alpha: chances of false alarms.
+        beta: chance to leave a step although the canary is as bad as the step's margin, metric by metric.
+        metrics: by column.
+        hard_stops: by boolean column, how many true ones in a row on the canary end the rollout at once.
+    """
+
+    method: Literal["placebo", "counts"]
+    salt: Annotated[str, Field(min_length=8)] | None
+    placebos: Annotated[int, Field(ge=99, le=9999)]
+    steps: tuple[Step, ...] = Field(min_length=1)
+    horizon_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    poll_seconds: Seconds
+    silence_seconds: Seconds
+    alpha: Alpha
+    beta: OpenShare
+    metrics: dict[str, Metric] = Field(min_length=1)
+    hard_stops: dict[str, Count]
+
+    @model_validator(mode="after")
+    def _steps_go_up(self) -> "Plan":
+        weights = [step.weight for step in self.steps]
+        if sorted(set(weights)) != weights:
+            raise ValueError(f"the steps' weights must go up, got {weights}")
+        return self
+
+    @model_validator(mode="after")
+    def _margins_fit(self) -> "Plan":
+        for name, metric in self.metrics.items():
+            if len(metric.margins) != len(self.steps):
+                raise ValueError(f"{name} has {len(metric.margins)} margins for {len(self.steps)} steps")
+            if min(metric.margins) <= metric.tolerated:
+                raise ValueError(f"{name} tolerates {metric.tolerated}, so every margin must be above it")
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> "Plan":
+        taken = sorted({*self.metrics, *self.hard_stops} & set(LOG_COLUMNS))
+        if taken:
+            raise ValueError(f"metrics and hard_stops may not name {taken}, which a log holds for itself")
+        booleans = {name for name, metric in self.metrics.items() if isinstance(metric, EventMetric)}
+        wrong = sorted(set(self.hard_stops) & (set(self.metrics) - booleans))
+        if wrong:
+            raise ValueError(f"hard_stops names {wrong}, which are no boolean columns")
+        return self

@@ -1,0 +1,78 @@
+"""What the analysis says at a look, as a record that can be committed with the step it leads to."""
+
+from typing import Literal
+
+from trunkline.records import Record
+from trunkline.verdict import FiniteFloat, Verdict
+
+Action = Literal["hold", "advance", "promote", "rollback", "stop"]
+Because = Literal[
+    "no request", "minutes", "evidence", "enough", "sample ratio", "horizon", "worse", "hard stop", "shared failure"
+]
+VERDICTS: dict[Action, Verdict] = {
+    "hold": Verdict.INCONCLUSIVE,
+    "advance": Verdict.INCONCLUSIVE,
+    "promote": Verdict.PASS,
+    "rollback": Verdict.FAIL,
+    "stop": Verdict.FAIL,
+}
+
+
+class SignalState(Record):
+    """Where a signal stands.
+
+    Attributes:
+        signal: its name.
+        canary: events (of a score: scores) of canary units; a unit counts once.
+        stable: those of stable units.
+        e_worse: the e-value that the canary is worse than tolerated.
+        e_no_worse: the e-value that it is no worse than the step's margin.
+        margin: the step's margin.
+        bound: the ratio (of a score, the loss) that is ruled out; None while none is.
+    """
+
+    signal: str
+    canary: int
+    stable: int
+    e_worse: FiniteFloat
+    e_no_worse: FiniteFloat
+    margin: FiniteFloat
+    bound: FiniteFloat | None
+
+
+class Decision(Record):
+    """What is to be done, and by what it was decided.
+
+    Attributes:
+        time: of the last row, ISO 8601 in UTC; None before the first.
+        minutes: on the rollout's clock.
+        weight: the canary's share of the units at the last row.
+        action: ``hold``, ``advance`` to the weight ``to``, ``promote``, ``rollback``, or ``stop`` at once.
+        to: the weight to set; None to leave it.
+        because: the reason in a word or two, for programs.
+        reason: the reason in a sentence.
+        human: whether a human has to decide now.
+        culprits: the signals that broke, the worst first.
+        verdict: pass once promoted, fail once rolled back, inconclusive until then.
+        units: seen on the canary and on stable.
+        worse_than: the share of placebo canaries that look better than the canary; None by counts.
+        e_ratio: the e-value that the arms' shares are not what was asked for.
+        limits: the e-values to reach, by name.
+        signals: where each stands.
+    """
+
+    time: str | None
+    minutes: FiniteFloat
+    weight: FiniteFloat
+    action: Action
+    to: FiniteFloat | None
+    because: Because
+    reason: str
+    human: bool
+    culprits: tuple[str, ...]
+    verdict: Verdict
+    units: tuple[int, int]
+    worse_than: FiniteFloat | None
+    e_ratio: FiniteFloat
+    limits: dict[str, FiniteFloat]
+    signals: tuple[SignalState, ...]

@@ -1,0 +1,148 @@
+"""A rollout's log, checked once and then trusted: one row a request, in the order in which outcomes were known.
+
+``time`` is when the outcome was known: the answer, its failure, or the time-out. Rows of weight 0 before the
+rollout are production alone; rows after the weight fell back to 0 are over and left out.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from trunkline import assignment
+from trunkline.errors import Error
+from trunkline.records.rollout import LOG_COLUMNS, AmountMetric, EventMetric, Plan, ScoreMetric
+
+Floats = NDArray[np.float64]
+_LOG_HINT = "write the log with time, unit, arm, weight and one column for each metric of the plan"
+
+
+class Rows(NamedTuple):
+    """Requests, in order of time.
+
+    Attributes:
+        time: (n,) seconds since 1970, or since any moment.
+        unit: (n,) digests, see `trunkline.assignment`.
+        canary: (n,) the arm.
+        weight: (n,) the canary's share of the units when the request was assigned.
+        outcomes: by column, (n,) numbers; booleans are 0 and 1, and NaN was not measured.
+    """
+
+    time: Floats
+    unit: NDArray[np.uint64]
+    canary: NDArray[np.bool_]
+    weight: Floats
+    outcomes: dict[str, Floats]
+
+    def taken(self, where: NDArray[np.bool_] | slice) -> "Rows":
+        """Some of the rows."""
+        outcomes = {name: values[where] for name, values in self.outcomes.items()}
+        return Rows(self.time[where], self.unit[where], self.canary[where], self.weight[where], outcomes)
+
+
+def from_table(table: pl.DataFrame, plan: Plan) -> Rows:
+    """Check a log against its plan; an empty one is fine.
+
+    Raises:
+        Error: a column is missing, of the wrong type, or holds what it cannot; the times or weights go back; or
+            the arms are not what the plan's salt gives.
+    """
+    columns = (*LOG_COLUMNS, *dict.fromkeys((*plan.metrics, *plan.hard_stops)))
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise Error(f"the log lacks the columns {missing}; it has {table.columns}", _LOG_HINT)
+    time, weight = _times(table["time"]), _numbers(table["weight"])
+    _check(table["weight"], (weight >= 0) & (weight <= 1), "is no share from 0 to 1")
+    _check(
+        table["time"], np.diff(time, prepend=time[:1]) >= 0, "is earlier than the row before", "sort the log by time"
+    )
+    units = _texts(table["unit"])
+    arms = _texts(table["arm"])
+    _check(arms, arms.is_in(["canary", "stable"]).to_numpy(), "is neither canary nor stable")
+    outcomes = {name: _outcome(table[name], plan) for name in columns[len(LOG_COLUMNS) :]}
+    rows = Rows(time, assignment.digests_of(units), (arms == "canary").to_numpy(), weight, outcomes)
+    rows = rows.taken(_going_on(table["weight"], weight))
+    _check_arms(rows, units, plan)
+    return rows
+
+
+def _times(column: pl.Series) -> Floats:
+    _no_nulls(column)
+    if isinstance(column.dtype, pl.Datetime):
+        return column.dt.epoch("us").to_numpy().astype(np.float64) / 1e6
+    return _numbers(column, "a datetime or a number of seconds")
+
+
+def _numbers(column: pl.Series, wanted: str = "a number") -> Floats:
+    if not column.dtype.is_numeric():
+        raise Error(f"the log's {column.name} is {column.dtype}, not {wanted}", _LOG_HINT)
+    _no_nulls(column)
+    values = column.to_numpy().astype(np.float64)
+    _check(column, np.isfinite(values), "is not finite")
+    return values
+
+
+def _texts(column: pl.Series) -> pl.Series:
+    if column.dtype != pl.String:
+        raise Error(f"the log's {column.name} is {column.dtype}, not text", _LOG_HINT)
+    _no_nulls(column)
+    return column
+
+
+def _no_nulls(column: pl.Series) -> None:
+    _check(column, column.is_not_null().to_numpy(), "is missing")
+
+
+def _check(column: pl.Series, fine: NDArray[np.bool_], what: str, hint: str = _LOG_HINT) -> None:
+    if not fine.all():
+        row = int(np.argmin(fine))
+        many = int((~fine).sum())
+        raise Error(f"the log's {column.name} {what} in {many} rows, first in row {row}: {column[row]}", hint)
+
+
+def _outcome(column: pl.Series, plan: Plan) -> Floats:
+    metric = plan.metrics.get(column.name)
+    if metric is None or isinstance(metric, EventMetric):
+        if column.dtype not in (pl.Boolean, pl.Null):
+            raise Error(f"the log's {column.name} is {column.dtype}, not boolean", "cast it to true, false or null")
+    elif column.dtype != pl.Null:
+        values = _numbers(column.fill_null(0))
+        if isinstance(metric, AmountMetric):
+            _check(column, values >= 0, "is negative")
+        if isinstance(metric, ScoreMetric):
+            _check(column, (values >= 0) & (values <= 1), "is outside 0 to 1")
+    outcome: Floats = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    # Assigned and never answered is a failure of the arm it was assigned to.
+    never_answered = isinstance(metric, EventMetric) and metric.kind == "failure"
+    return np.nan_to_num(outcome, nan=1.0) if never_answered else outcome
+
+
+def _going_on(column: pl.Series, weight: Floats) -> slice:
+    """The rows until the weight falls back to 0, which ends a rollout."""
+    down = np.flatnonzero(np.diff(weight) < 0) + 1
+    if down.size == 0:
+        return slice(0, weight.size)
+    row = int(down[0])
+    if weight[row] > 0:
+        problem = f"the log's weight goes down in row {row}, from {column[row - 1]} to {column[row]}"
+        raise Error(problem, "a ramp only goes up: replay one rollout at a time")
+    return slice(0, row)
+
+
+def _check_arms(rows: Rows, units: pl.Series, plan: Plan) -> None:
+    if plan.salt is None:
+        if plan.method == "placebo" and rows.time.size > 0:
+            hint = "give the plan as it was committed, with its salt; or use `method: counts`"
+            raise Error("the plan has no salt, so the arms cannot be compared with placebo canaries", hint)
+        return
+    told = assignment.canaries(assignment.seeds_of([plan.salt]), rows.unit, rows.weight)[0]
+    wrong = np.flatnonzero(told != rows.canary)
+    if wrong.size:
+        row = int(wrong[0])
+        arm = "canary" if told[row] else "stable"
+        problem = (
+            f"{wrong.size} of {rows.time.size} rows are not on the arm that the plan's salt gives; row {row}, unit "
+            f"{units[row]!r} at weight {rows.weight[row]:g}, should be {arm}"
+        )
+        raise Error(problem, "give the plan whose salt this rollout used; units must be the ids that were hashed")

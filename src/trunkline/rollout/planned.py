@@ -1,0 +1,73 @@
+"""The test that has a horizon, by either of the plan's methods: P on requests, or X on counts."""
+
+import numpy as np
+
+from trunkline import assignment
+from trunkline.records.rollout import Plan
+from trunkline.rollout.log import Floats, Rows
+from trunkline.rollout.signals import Reader, Signal
+from trunkline.sequential import Conditional, Counts, Placebos
+
+
+def counts_of(rows: Rows, harm: Floats) -> Counts:
+    """The four integers of a window, of the rows in which this was measured."""
+    known = ~np.isnan(harm)
+    canary, stable = known & rows.canary, known & ~rows.canary
+    return Counts(int(canary.sum()), int(harm[canary].sum()), int(stable.sum()), int(harm[stable].sum()))
+
+
+class ByPlacebo:
+    """P over the signals that tolerate nothing."""
+
+    def __init__(self, plan: Plan, signals: tuple[Signal, ...]) -> None:
+        self._places = [place for place, signal in enumerate(signals) if not signal.tolerates]
+        self._names = [signals[place].name for place in self._places]
+        salt = plan.salt or ""
+        self._seeds = assignment.seeds_of([salt, *assignment.placebo_salts(salt, plan.placebos)])
+        self._placebos = Placebos(self._seeds.size, len(self._places))
+
+    def add(self, rows: Rows, harm: Floats, reader: Reader) -> None:
+        """Take in a window; ``harm`` is (n, signals) from the reader."""
+        if self._places:
+            canary = assignment.canaries(self._seeds, rows.unit, rows.weight)
+            self._placebos.add(canary, rows.weight, reader.surplus(rows, harm)[:, self._places])
+
+    def look(self, allowed: float) -> tuple[str, ...]:
+        """Spend alpha up to ``allowed``: the signals by which to roll back, the worst first."""
+        if not self._places or not self._placebos.look(allowed):
+            return ()
+        real = self._placebos.scaled[0]
+        order = np.argsort(-real)
+        return tuple(self._names[place] for place in order if real[place] > self._placebos.limit)
+
+    @property
+    def worse_than(self) -> float | None:
+        """The share of placebo canaries that look better than the canary."""
+        return self._placebos.worse_than if self._places else None
+
+
+class ByCounts:
+    """X for each event that tolerates nothing or a ratio, each with an even part of alpha."""
+
+    def __init__(self, plan: Plan, signals: tuple[Signal, ...]) -> None:
+        self._tests = {
+            place: (signal.name, Conditional(signal.tolerated))
+            for place, signal in enumerate(signals)
+            if not signal.is_score
+        }
+
+    def add(self, rows: Rows, harm: Floats, reader: Reader) -> None:
+        """Take in a window; ``harm`` is (n, signals) from the reader."""
+        for place, (_, test) in self._tests.items():
+            test.add(counts_of(rows, harm[:, place]))
+
+    def look(self, allowed: float) -> tuple[str, ...]:
+        """Spend alpha up to ``allowed``: the signals by which to roll back, the worst first."""
+        # Every test looks, so that none keeps alpha that another look would spend otherwise.
+        found = [(name, test.events - test.look(allowed / len(self._tests))) for name, test in self._tests.values()]
+        return tuple(name for name, beyond in sorted(found, key=lambda pair: -pair[1]) if beyond >= 0)
+
+    @property
+    def worse_than(self) -> float | None:
+        """None: there are no placebos."""
+        return None
