@@ -38,6 +38,7 @@ OPERATIONS = {
     "rollout": "judge a canary by its log: `rollout replay LOG` prints each decision as a line of JSON",
     "predictions": "show, export, erase or prune what the prediction log holds",
     "doctor": "say what is missing here and on GitHub, and how to mend it",
+    "deploy": "write a release's Kubernetes manifests, or set HAProxy's canary weight",
     "release": "register the merged commit: verify, bundle, sign, store, tag",
     "promote": "let an environment serve a release",
     "rollback": "let an environment serve an earlier release again, and pin it",
@@ -54,6 +55,12 @@ _BY = {"metavar": "NAME", "help": "who decides; default: whoever GitHub Actions 
 # What an operation takes besides params.yaml: the arguments of `run`, as the parser names them.
 _COMMIT = {"--commit": {"metavar": "SHA", "help": "judge what this commit holds instead of the working tree"}}
 ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
+    "deploy": {
+        "target": {"choices": ("kubernetes", "haproxy"), "help": "for what to write"},
+        "--release": {"metavar": "VERSION", "help": "kubernetes: the release, such as v1.2.0"},
+        "--salt": {"metavar": "TEXT", "help": "haproxy: of the rollout; another one assigns every unit anew"},
+        "--weight": {"type": float, "default": 0.0, "metavar": "SHARE", "help": "haproxy: of the units; default: 0"},
+    },
     "engine": {
         "--model": {
             "type": Path,

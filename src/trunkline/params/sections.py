@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from trunkline.params.deploy import DeployParams
 from trunkline.params.judging import CompareParams, DrillParams, EvaluateParams, GateParams, ReportParams
 from trunkline.params.release import ReleaseParams
 from trunkline.params.serve import ServeParams
@@ -157,6 +158,8 @@ class Params(Section):
     release: ReleaseParams
     serve: ServeParams
     drill: DrillParams
+    rollout: Plan
+    deploy: DeployParams
 
     @property
     def terms(self) -> Terms:
@@ -164,8 +167,6 @@ class Params(Section):
         gate, compare = self.gate, self.compare
         probes = self.evaluate.probes
         return Terms(gate.limits, gate.slice_margin, gate.dry_run, probes, compare.unit, compare.seed)
-
-    rollout: Plan
 
     @model_validator(mode="after")
     def _gate_is_scored(self) -> "Params":

@@ -1,0 +1,50 @@
+"""Kubernetes manifests of a release: Argo Rollouts and the Gateway API, rendered from nothing but Git's content.
+
+The canary's ReplicaSet becomes the stable one, so weights are loaded once. A pod is an engine and its gateway;
+the engine is a native sidecar: it is ready before the gateway starts, and ends after the gateway has drained.
+
+A Job of Argo's can only succeed or fail, so three verdicts take two analyses. `harm` runs all the while and
+fails, which aborts the rollout, on exit code 3 alone. `proof` holds the rollout at its step until our analysis
+exits with 0: inconclusive (4) and errors (1) leave the weight as it is, for as long as no human decides.
+"""
+
+from trunkline import templating
+from trunkline.errors import Error
+from trunkline.params.deploy import KubernetesParams
+from trunkline.records.release import HubCommit, Manifest
+
+# What a Job runs; its exit code is the verdict.
+ANALYSE = "trunkline rollout analyse"
+TEMPLATE = "kubernetes/release.yaml.j2"
+
+
+def render(release: Manifest, params: KubernetesParams) -> str:
+    """All manifests of a release as one YAML file; another release of the model changes one line of it, or two
+    where the weights come from the Hub.
+
+    Raises:
+        Error: the release cannot be served on Kubernetes as it is.
+    """
+    if release.kind != "merged":
+        problem = f"{release.model}@{release.version} holds an adapter, not whole weights"
+        raise Error(problem, "set release.weights: merged in params.yaml, and release again")
+    if "+" in release.version:
+        raise Error(f"{release.version} cannot be a Kubernetes label", "release a version without `+`")
+    return templating.fill(
+        TEMPLATE,
+        release=release,
+        hub=_hub(release, params),
+        params=params,
+        analyse=ANALYSE,
+        percents=[round(100 * step) for step in params.steps],
+    )
+
+
+def _hub(release: Manifest, params: KubernetesParams) -> HubCommit | None:
+    """Where pods fetch the weights; None where a volume holds them."""
+    if params.weights is not None:
+        return None
+    if release.hub is None:
+        problem = f"the Hub does not hold {release.model}@{release.version}"
+        raise Error(problem, "name a volume in deploy.kubernetes.weights, or set release.hub and release again")
+    return release.hub

@@ -1,0 +1,107 @@
+"""The section `deploy` of params.yaml: where releases run, on a cluster or on machines."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+# What Kubernetes takes as a name, a host's name and an amount.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Host = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+Amount = Annotated[str, Field(pattern=r"^[1-9][0-9]*(m|Mi|Gi)?$")]
+
+
+def _fixed(image: str) -> str:
+    if image.endswith(":latest"):
+        raise ValueError("the tag latest names another image tomorrow")
+    return image
+
+
+# A container image by a tag or, better, a digest.
+Image = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][\w.-]*(:\d+)?(/[\w.-]+)*(:[\w.-]+|@sha256:[0-9a-f]{64})$"),
+    AfterValidator(_fixed),
+]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Address = Annotated[str, Field(pattern=r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):[1-9][0-9]{0,4}$")]
+Bind = Annotated[str, Field(pattern=r"^([A-Za-z0-9.*-]+|\[[0-9A-Fa-f:]+\]):[1-9][0-9]{0,4}$")]
+PathText = Annotated[str, Field(pattern=r"^/[\w./-]+$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GatewayParams(_Section):
+    """The Gateway API's Gateway through which requests come."""
+
+    name: Name
+    namespace: Name
+    hostname: Host
+
+
+class KubernetesEngineParams(_Section):
+    """What computes the answers in a pod."""
+
+    kind: Literal["vllm", "tgi"]
+    image: Image
+    gpus: Count
+    cpu: Amount
+    memory: Amount
+
+
+class ReplicasParams(_Section):
+    """How many pods there are."""
+
+    min: Count
+    max: Count
+    waiting: Count
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ReplicasParams":
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is larger than max {self.max}")
+        return self
+
+
+class KubernetesParams(_Section):
+    """The cluster that serves releases."""
+
+    namespace: Name
+    image: Image
+    weights: Name | None
+    gateway: GatewayParams
+    monitoring: Name
+    engine: KubernetesEngineParams
+    replicas: ReplicasParams
+    steps: tuple[Share, ...] = Field(min_length=1)
+    poll_seconds: Count
+
+    @model_validator(mode="after")
+    def _steps_are_whole_percents_that_go_up(self) -> "KubernetesParams":
+        if sorted(set(self.steps)) != list(self.steps):
+            raise ValueError(f"the steps must go up, got {list(self.steps)}")
+        if any(abs(100 * step - round(100 * step)) > 1e-9 for step in self.steps):
+            raise ValueError(f"Argo Rollouts takes whole percents, got {list(self.steps)}")
+        return self
+
+
+class HAProxyParams(_Section):
+    """The proxy in front of gateways on machines."""
+
+    bind: Bind
+    metrics: Bind
+    unit_header: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    timeout: Count
+    socket: PathText
+    map: PathText
+    stable: tuple[Address, ...] = Field(min_length=1)
+    canary: tuple[Address, ...]
+
+
+class DeployParams(_Section):
+    """Where releases run."""
+
+    kubernetes: KubernetesParams
+    haproxy: HAProxyParams
