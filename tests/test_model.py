@@ -151,13 +151,3 @@ def test_an_adapter_of_another_base_model_is_refused(base, tmp_path):
     other = tiny.build(tmp_path / "other", seed=1)
     with pytest.raises(Error, match="was trained on the base model"):
         model.load(other, lora(tmp_path / "adapter", base), "fp32", "eager")
-
-
-def test_a_merged_model_stands_alone_and_answers_as_base_and_adapter_do(base, tmp_path):
-    adapter = lora(tmp_path / "adapter", base)
-    (tmp_path / "merged").mkdir()
-    model.save_merged(base, adapter, tmp_path / "merged")
-    tiny.record(tmp_path / "merged")
-    alone = model.load(tmp_path / "merged", None, "fp32", "eager")
-    assert torch.equal(logits(alone), logits(model.load(base, adapter, "fp32", "eager")))
-    assert alone.tokenizer.chat_template == model.load(base, None, "fp32", "eager").tokenizer.chat_template

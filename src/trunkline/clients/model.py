@@ -3,7 +3,6 @@
 Nothing here reaches the network: the `base` stage has fetched everything into models/base.
 """
 
-import json
 import os
 import warnings
 from pathlib import Path
@@ -219,18 +218,3 @@ def _first_line(error: Exception) -> str:
 
 def _rebuild(folder: Path) -> str:
     return f"remove {folder} and run `dvc repro`"
-
-
-def save_merged(base: Path, adapter: Path, folder: Path) -> None:
-    """Write base model and adapter as one model into an existing folder: weights, config and tokenizer.
-
-    The weights keep the type of the base model's, as its config names it; they are merged in it too.
-
-    Raises:
-        Error: as `load`.
-    """
-    stored = json.loads((base / "config.json").read_text(encoding="utf-8"))
-    named = stored.get("dtype", stored.get("torch_dtype"))
-    merged = load(base, adapter, "bf16" if named == "bfloat16" else "fp32", "eager")
-    merged.model.save_pretrained(folder)
-    merged.tokenizer.save_pretrained(folder)

@@ -36,12 +36,13 @@ def prepare(contents: Contents, params: Params, folder: Path) -> None:
     Raises:
         Error: the weights cannot be merged.
     """
-    folder.mkdir()
     if params.release.weights == "merged":
-        from trunkline.clients import model  # torch, which an adapter does not need
+        from trunkline.clients import export  # torch, which an adapter does not need
 
-        model.save_merged(contents.base_folder, contents.adapter, folder)
+        export.merge(contents.base_folder, contents.adapter, folder, params.evaluate.precision)
+        (folder / "base.json").unlink()  # each version writes its own
         return
+    folder.mkdir()
     for name in contents.bundle.weights:
         shutil.copyfile(contents.adapter / name, folder / name)
 
