@@ -58,6 +58,7 @@ def manifest(version: str, revision: str, **changes: object) -> Manifest:
         kind="lora",
         weights={ADAPTER: "3" * 64},
         task=TASK,
+        guard="0123456789ab",
         decoding={},
         params={},
         scores={},

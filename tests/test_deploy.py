@@ -23,7 +23,13 @@ def manifest(commit: str, **changes: object) -> Manifest:
     task = {"prompt_id": "p", "template": "{{ message }}", "variables": {}, "transforms": [], "answer": answer}
     content = {
         **{"model": "support-triage", "version": "v1.2.0", "commit": commit, "lock": "a" * 64, "data": {}},
-        **{"base": {"source": "path:base", "sha256": "b" * 64}, "kind": "merged", "task": task, "decoding": {}},
+        **{
+            "base": {"source": "path:base", "sha256": "b" * 64},
+            "kind": "merged",
+            "task": task,
+            "guard": "0" * 12,
+            "decoding": {},
+        },
         **{"weights": {"model.safetensors": "c" * 64}, "params": {}, "scores": {}, "verdict": "pass"},
         "production": {"release": None, "revision": None, "weights": None, "partitions": []},
         **{"environment": None, "tools": {}, "hub": None, "created": "2026-11-01T00:00:00Z", "by": "ada", "run": None},

@@ -74,6 +74,7 @@ class Manifest(Record):
         kind: ``lora`` (an adapter on the base model) or ``merged`` (whole weights).
         weights: SHA-256 by file name of the bundle's weights and their configuration.
         task: prompt, transforms and answer format, exactly as evaluated.
+        guard: id of the guards around it, their order and their actions.
         decoding: how answers were generated when the scores were measured.
         params: params.yaml as it was.
         scores: the metrics of reports/compare.json, both sides.
@@ -98,6 +99,7 @@ class Manifest(Record):
     kind: str = Field(pattern=r"^(lora|merged)$")
     weights: dict[str, str] = Field(min_length=1)
     task: Task
+    guard: str
     decoding: dict[str, JsonValue]
     params: dict[str, JsonValue]
     scores: dict[str, JsonValue]

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from trunkline.clients import actor, files
+from trunkline import guard
+from trunkline.clients import actor, files, project
 from trunkline.operations.release.contents import Contents
 from trunkline.operations.release.proof import Judged
 from trunkline.params import Params
@@ -33,9 +34,10 @@ def facts(
         approval: of an inconclusive verdict.
 
     Raises:
-        Error: who releases it is not known.
+        Error: who releases it is not known, or params.yaml names a guard that is not registered.
     """
     evaluate = params.evaluate
+    project.load(params.project.module)  # registers the project's own guards
     return dict(
         model=params.project.name,
         commit=commit,
@@ -44,6 +46,7 @@ def facts(
         base={"source": contents.base.source, "sha256": contents.base.sha256},
         kind=params.release.weights,
         task=contents.bundle.task,
+        guard=guard.guard_id(params.serve.guard),
         decoding={"decoding": evaluate.decoding, "max_new_tokens": evaluate.max_new_tokens},
         params=params.model_dump(mode="json", by_alias=True),
         scores=judged.reports["compare"].metrics,
