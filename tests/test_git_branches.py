@@ -133,3 +133,9 @@ def test_the_top_folder_is_found_from_below(clones, monkeypatch):
     (clones[0] / "below").mkdir()
     monkeypatch.chdir(clones[0] / "below")
     assert branches.top() == clones[0]
+
+
+def test_a_branch_whose_name_ends_like_another_is_not_taken_for_it(clones):
+    other = branches.commit(None, {"x": b"1"}, "other\n")
+    branches.push("origin", {"refs/heads/a/refs/heads/env/production": other}, {})
+    assert branches.remote_head("origin", "env/production") is None

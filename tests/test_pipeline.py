@@ -61,6 +61,10 @@ CHANGES = {
         lambda it: replace(it / "dvc.yaml", "echo compare", "echo  compare"),
         ["compare: its command changed"],
     ),
+    "frozen": (
+        lambda it: replace(it / "dvc.yaml", "  compare:\n", "  compare:\n    frozen: true\n"),
+        ["compare: it is frozen: `dvc unfreeze` it"],
+    ),
     "no lock": (
         lambda it: (it / "dvc.lock").unlink(),
         [

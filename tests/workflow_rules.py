@@ -20,7 +20,9 @@ TRIGGERS: dict[str, Any] = {
         "push": {"branches": ["main"]},
         "workflow_dispatch": None,
     },
-    "model-pr": {"pull_request": {"types": ["opened", "synchronize", "reopened", "ready_for_review"]}},
+    "model-pr": {
+        "pull_request": {"branches": ["main"], "types": ["opened", "synchronize", "reopened", "ready_for_review"]}
+    },
     "release": {
         "push": {"branches": ["main"], "paths": ["dvc.lock"]},
         "workflow_dispatch": {"inputs": {"reason": {"required": True, "type": "string"}}},

@@ -16,6 +16,8 @@ from dvc.repo import Repo
 from trunkline.errors import Error
 
 _ALWAYS = "it is declared to run always"
+# What it reads may have changed, and its results count all the same.
+_FROZEN = "it is frozen: `dvc unfreeze` it"
 _NEVER = "it has not run yet"
 _COMMAND = "its command changed"
 
@@ -61,6 +63,8 @@ def _reasons(repo: Any, stage: Any, outside: bool) -> list[str]:  # noqa: ANN401
     if stage.cmd and not any(entry.hash_info for entry in [*stage.deps, *stage.outs]):
         return [_NEVER]
     reasons = [_ALWAYS] if stage.always_changed else []
+    if stage.frozen and stage.cmd:
+        reasons.append(_FROZEN)
     if stage.changed_stage() and not stage.is_data_source:
         reasons.append(_COMMAND)
     if not stage.frozen and not stage.is_import:

@@ -52,8 +52,10 @@ def remote_head(remote: str, branch: str) -> str | None:
     Raises:
         Error: the remote cannot be reached.
     """
-    listed = git("ls-remote", remote, f"refs/heads/{branch}").decode()
-    return listed.split()[0] if listed.strip() else None
+    # Git lists every ref that ends like this one, such as a branch `x/refs/heads/main`.
+    wanted = f"refs/heads/{branch}"
+    listed = [line.split("\t") for line in git("ls-remote", remote, wanted).decode().splitlines()]
+    return next((commit for commit, ref in listed if ref == wanted), None)
 
 
 def local_head(branch: str) -> str | None:
