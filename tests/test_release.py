@@ -233,7 +233,7 @@ def test_merged_weights_are_released_whole_and_answer_as_base_and_adapter_do(tin
     from trunkline.clients import model
 
     adapter = test_model.lora(tmp_path / "adapter", tiny_base)
-    places = merged.build(tmp_path, tiny_base, adapter, release__weights="merged")
+    places = merged.build(tmp_path, tiny_base, adapter, release__weights="merged", evaluate__precision="fp32")
     monkeypatch.chdir(merged.clone(places.origin, tmp_path / "runner"))
     monkeypatch.setenv("GITHUB_ACTOR", "ada")
     run()
