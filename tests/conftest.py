@@ -69,6 +69,16 @@ def nameless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def clones(nameless: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Two clones of a bare ``origin.git`` beside them; the test runs in the first."""
+    import releases
+
+    made = releases.clones(nameless, 2)
+    monkeypatch.chdir(made[0])
+    return made
+
+
+@pytest.fixture
 def hub(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Double]":
     """A Hugging Face Hub of this test alone, and the only one that huggingface_hub can reach."""
     import hub_double

@@ -2,7 +2,6 @@
 
 import pytest
 
-import releases
 import starter
 from trunkline.clients.git import branches
 from trunkline.clients.git.branches import Rejected
@@ -10,13 +9,6 @@ from trunkline.errors import Error
 
 BRANCH = "refs/heads/env/production"
 TAG = "refs/tags/m@v1.0.0"
-
-
-@pytest.fixture
-def clones(nameless, monkeypatch):
-    made = releases.clones(nameless, 2)
-    monkeypatch.chdir(made[0])
-    return made
 
 
 @pytest.fixture

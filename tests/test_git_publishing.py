@@ -5,20 +5,12 @@ import signal
 
 import pytest
 
-import releases
 import starter
 from trunkline.clients.git import branches, publishing, tags
 from trunkline.errors import Error
 from trunkline.records.release import Change, Tag
 
 BRANCH = "env/production"
-
-
-@pytest.fixture
-def clones(nameless, monkeypatch):
-    made = releases.clones(nameless, 2)
-    monkeypatch.chdir(made[0])
-    return made
 
 
 def change(known: list[Tag], content: str = "v1") -> Change:

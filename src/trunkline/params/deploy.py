@@ -2,7 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from trunkline.params.types import Count, OpenShare, Section
 
 # What Kubernetes takes as a name, a host's name and an amount.
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -22,18 +24,12 @@ Image = Annotated[
     Field(pattern=r"^[a-z0-9][\w.-]*(:\d+)?(/[\w.-]+)*(:[\w.-]+|@sha256:[0-9a-f]{64})$"),
     AfterValidator(_fixed),
 ]
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Address = Annotated[str, Field(pattern=r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):[1-9][0-9]{0,4}$")]
 Bind = Annotated[str, Field(pattern=r"^([A-Za-z0-9.*-]+|\[[0-9A-Fa-f:]+\]):[1-9][0-9]{0,4}$")]
 PathText = Annotated[str, Field(pattern=r"^/[\w./-]+$")]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class GatewayParams(_Section):
+class GatewayParams(Section):
     """The Gateway API's Gateway through which requests come."""
 
     name: Name
@@ -41,7 +37,7 @@ class GatewayParams(_Section):
     hostname: Host
 
 
-class KubernetesEngineParams(_Section):
+class KubernetesEngineParams(Section):
     """What computes the answers in a pod."""
 
     kind: Literal["vllm", "tgi"]
@@ -51,7 +47,7 @@ class KubernetesEngineParams(_Section):
     memory: Amount
 
 
-class ReplicasParams(_Section):
+class ReplicasParams(Section):
     """How many pods there are."""
 
     min: Count
@@ -65,7 +61,7 @@ class ReplicasParams(_Section):
         return self
 
 
-class KubernetesParams(_Section):
+class KubernetesParams(Section):
     """The cluster that serves releases."""
 
     namespace: Name
@@ -75,7 +71,7 @@ class KubernetesParams(_Section):
     monitoring: Name
     engine: KubernetesEngineParams
     replicas: ReplicasParams
-    steps: tuple[Share, ...] = Field(min_length=1)
+    steps: tuple[OpenShare, ...] = Field(min_length=1)
     poll_seconds: Count
 
     @model_validator(mode="after")
@@ -87,7 +83,7 @@ class KubernetesParams(_Section):
         return self
 
 
-class HAProxyParams(_Section):
+class HAProxyParams(Section):
     """The proxy in front of gateways on machines."""
 
     bind: Bind
@@ -100,7 +96,7 @@ class HAProxyParams(_Section):
     canary: tuple[Address, ...]
 
 
-class DeployParams(_Section):
+class DeployParams(Section):
     """Where releases run."""
 
     kubernetes: KubernetesParams

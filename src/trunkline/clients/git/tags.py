@@ -151,8 +151,3 @@ def keep(name: str, made: str) -> None:
         Error: the disk refused it.
     """
     git("update-ref", f"refs/tags/{name}", made)
-
-
-def shallow() -> bool:
-    """Whether this clone knows only the last commits, and the tags of those at most."""
-    return git("rev-parse", "--is-shallow-repository").strip() == b"true"

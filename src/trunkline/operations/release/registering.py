@@ -10,7 +10,7 @@ from pathlib import Path
 from trunkline import registry
 from trunkline.clients import bundles, files
 from trunkline.clients.dvc import objects
-from trunkline.clients.git import branches, tags
+from trunkline.clients.git import branches, clone, tags
 from trunkline.clients.git.branches import Rejected
 from trunkline.clients.hub import upload
 from trunkline.errors import Error
@@ -35,7 +35,7 @@ def published() -> list[Tag]:
     remote = tags.origin()
     if remote is not None:
         return tags.published(remote)
-    if tags.shallow():
+    if clone.shallow():
         problem = "this clone is shallow and has no remote origin: nobody can tell which versions there are"
         raise Error(problem, "git remote add origin <address> && git fetch --unshallow --tags origin")
     return tags.everything()
