@@ -139,3 +139,39 @@ class Plan(Record):
         if wrong:
             raise ValueError(f"hard_stops names {wrong}, which are no boolean columns")
         return self
+
+
+class Rollout(Record):
+    """A rollout as its environment's branch holds it, in ``<model>.rollout.yaml``: one commit for each change.
+
+    Attributes:
+        name: in the prediction log; another one for each rollout, such as ``support-triage#production#v1.3.0#1``.
+        model: ``project.name`` of params.yaml.
+        environment: such as ``production``.
+        stable: the version that serves all other units.
+        canary: the version that is tried.
+        state: ``running``; ``held``: a human decides; ``promoted`` and ``rolled_back`` are over.
+        weight: the canary's share of the units that is asked for now; 0 after a rollback, 1 after a promotion.
+        plan: with its salt, fixed when the rollout started.
+        started: UTC time, ISO 8601.
+        since: when it last changed, UTC, ISO 8601.
+        action: what was done last: ``start``, ``advance``, ``hold``, ``resume``, ``promote``, ``rollback`` or ``stop``.
+        because: what decided, such as ``worse``, ``enough`` or ``human``.
+        reason: why, in a sentence.
+        by: who did it; ``trunkline`` where the statistics decided.
+    """
+
+    name: str
+    model: str
+    environment: str
+    stable: str
+    canary: str
+    state: Literal["running", "held", "promoted", "rolled_back"]
+    weight: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    plan: Plan
+    started: str
+    since: str
+    action: str
+    because: str
+    reason: str
+    by: str

@@ -1,0 +1,68 @@
+"""What `trunkline monitor` found, in ``reports/monitor.json``: what alerts, issues and retraining go by."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from trunkline.records import Record
+from trunkline.verdict import FiniteFloat, Verdict
+
+Kind = Literal["serving", "cost", "quality", "drift", "provider"]
+
+
+class Signal(Record):
+    """One thing that is watched over a release's windows.
+
+    Attributes:
+        key: stable name, such as ``drift/rare_tokens``: one alert and one issue each.
+        kind: what it is about.
+        verdict: ``pass``; ``inconclusive``: not measured; ``fail``: an alarm.
+        value: in the newest window; None where it was not measured.
+        reference: what the release's own reference gives; None where there is none.
+        effect: how far from the reference, in the unit that ``sentence`` names; None where not measured.
+        p: chance of such a window without any change, corrected over signals and windows; None where not tested.
+        direction: where it went.
+        n: predictions (or units, or labels) it was measured on.
+        sentence: what was found, for people.
+        examples: ids of the predictions that drive it, the worst first.
+        since: start of the first window of this alarm, UTC, ISO 8601; None without an alarm.
+    """
+
+    key: str = Field(pattern=r"^[a-z_]+(/[a-z0-9_.@-]+)+$")
+    kind: Kind
+    verdict: Verdict
+    value: FiniteFloat | None
+    reference: FiniteFloat | None
+    effect: FiniteFloat | None
+    p: Annotated[float, Field(ge=0, le=1)] | None
+    direction: Literal["up", "down", "changed", "none"]
+    n: Annotated[int, Field(ge=0)]
+    sentence: str
+    examples: tuple[str, ...]
+    since: str | None
+
+
+class Monitoring(Record):
+    """One run of the monitor.
+
+    Attributes:
+        model: ``project.name`` of params.yaml.
+        environment: such as ``production``.
+        release: that served when the newest window ended, such as ``support-triage@v1.2.0``.
+        since: start of the newest window, UTC, ISO 8601.
+        until: its end.
+        predictions: in it.
+        labels: of them with a label that is no production's own answer.
+        verdict: fail with any alarm; inconclusive when nothing was measured.
+        signals: all that are watched, alarms first.
+    """
+
+    model: str
+    environment: str
+    release: str
+    since: str
+    until: str
+    predictions: Annotated[int, Field(ge=0)]
+    labels: Annotated[int, Field(ge=0)]
+    verdict: Verdict
+    signals: tuple[Signal, ...]
