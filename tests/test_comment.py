@@ -12,7 +12,7 @@ import starter
 from github_double import BOT, HEAD
 from trunkline import cli, findings, params
 from trunkline.clients import cml as cml_client
-from trunkline.clients import files, reports
+from trunkline.clients import dvc, files, reports
 from trunkline.errors import Error
 from trunkline.operations import comment
 from trunkline.records import Report
@@ -38,7 +38,8 @@ def write_report(text: str) -> None:
 def project(in_tmp, double, monkeypatch) -> Path:
     """A job for pull request 42 whose reports all pass, on a machine without CML."""
     github_double.job(double, in_tmp, monkeypatch)
-    monkeypatch.setattr(reports, "changed_stages", lambda: [])
+    monkeypatch.setattr(dvc, "changed_stages", lambda: [])
+    monkeypatch.setattr(reports, "unwritten", lambda steps, folder: [])
     if shutil.which(cml_client.COMMAND):
         monkeypatch.setattr(cml_client, "COMMAND", "cml-is-not-here")
     judge(Verdict.PASS)
@@ -222,7 +223,7 @@ def test_only_a_pass_is_a_success():
 
 
 def test_stale_reports_are_no_success(project, double, monkeypatch):
-    monkeypatch.setattr(reports, "changed_stages", lambda: ["train"])
+    monkeypatch.setattr(dvc, "changed_stages", lambda: ["train"])
     write_report("## support-triage: inconclusive")
     run(project)
     assert double.statuses[0]["state"] == "pending"

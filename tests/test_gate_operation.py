@@ -20,9 +20,9 @@ stages:
     cmd: echo ran
     deps: [input.txt]
     metrics:
-    - reports/compare.json:
-        cache: false
 """
+for _step in findings.REQUIRED:
+    PIPELINE += f"    - reports/{_step}.json:\n        cache: false\n"
 
 
 def write(step: str, verdict: Verdict) -> None:
@@ -86,6 +86,15 @@ def test_a_report_edited_by_hand_is_stale(pipeline):
     assert run(pipeline)[1] is Verdict.INCONCLUSIVE
 
 
+def test_a_report_that_no_stage_writes_is_no_pass_though_dvc_has_nothing_to_run(pipeline):
+    path = pipeline / "dvc.yaml"
+    path.write_text(path.read_text().replace("    - reports/train.json:\n        cache: false\n", ""))
+    dvc("commit", "--force", "-q")
+    text, verdict = run(pipeline)
+    assert verdict is Verdict.INCONCLUSIVE
+    assert "train       no stage of dvc.yaml writes reports/train.json" in text
+
+
 def test_without_a_pipeline_nothing_passes(pipeline):
     (pipeline / "dvc.yaml").unlink()
     text, verdict = run(pipeline)
@@ -106,6 +115,25 @@ def test_a_commit_is_judged_by_what_it_holds_and_not_by_the_working_tree(merged,
     starter.git(clone, "push", "-q", "origin", "main")
     assert cli.main(["gate", "--commit", changed]) == 4
     assert "data, train, compare changed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("lost", ["compare", "every stage", "dvc.yaml"])
+def test_a_commit_whose_pipeline_lost_a_stage_is_inconclusive(merged, tmp_path, monkeypatch, capsys, lost):
+    """What is not in dvc.yaml is never stale."""
+    clone = pr.copied(merged.parent, tmp_path / "world")
+    monkeypatch.chdir(clone)
+    path = clone / "dvc.yaml"
+    if lost == "compare":
+        path.write_text(pr.PIPELINE[: pr.PIPELINE.index("  compare:")])
+    elif lost == "every stage":
+        path.write_text("stages: {}\n")
+    else:
+        path.unlink()
+    commit = pr.commit(clone, "a stage less")
+    assert cli.main(["gate", "--commit", commit]) == 4
+    said = capsys.readouterr().out
+    assert "compare     no stage of dvc.yaml writes reports/compare.json" in said
+    assert ("base        no stage" in said) is (lost != "compare")
 
 
 def test_no_report_can_give_a_command_to_github_actions(pipeline):

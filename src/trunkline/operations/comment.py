@@ -13,6 +13,7 @@ from trunkline import excerpt, findings
 from trunkline.clients import cml, reports
 from trunkline.clients.github import Comment, GitHub, PullRequest, Refused, State, Workflow, workflow
 from trunkline.errors import Error
+from trunkline.findings import Judgement, Standing
 from trunkline.params import Params
 from trunkline.verdict import Verdict
 
@@ -79,27 +80,28 @@ def run(params: Params, wait: Callable[[float], None] = time.sleep, commit: str 
 
 
 def _judge_here(params: Params, job: Workflow) -> _Judged:
-    found = findings.collect(reports.read(findings.REQUIRED), reports.changed_stages())
-    verdict = findings.verdict_of(found)
-    page = _of_verdict(reports.page(), verdict)
-    return _Judged(job.pull.head if job.pull else None, _sentence(params, found), verdict, page)
+    left = reports.here(findings.REQUIRED)
+    judged = findings.judge(left.reports, Standing(left.changed, left.unwritten))
+    page = _of_verdict(left.page, judged.verdict)
+    return _Judged(job.pull.head if job.pull else None, _sentence(params, judged), judged.verdict, page)
 
 
 def _judge(params: Params, commit: str) -> _Judged:
     left = reports.of_commit(commit, findings.REQUIRED)
-    found = findings.collect(left.reports, left.changed)
-    verdict = findings.verdict_of(found)
-    page = _of_verdict(left.page, verdict)
+    judged = findings.judge(left.reports, Standing(left.changed, left.unwritten))
+    page = _of_verdict(left.page, judged.verdict)
     if isinstance(page, Error):
         # Names of stages and messages of checks are not ours: nothing of them is rendered.
-        texts = (" ".join(finding.text.replace("`", "'").split()) for finding in found)
-        lines = [f"{finding.verdict}  {finding.step}  {text}" for finding, text in zip(found, texts, strict=True)]
-        page = f"## {params.project.name}: {verdict}\n\n{page.problem}.\n\n```text\n" + "\n".join(lines) + "\n```"
-    return _Judged(commit, _sentence(params, found), verdict, page)
+        texts = (" ".join(finding.text.replace("`", "'").split()) for finding in judged.found)
+        lines = [f"{one.verdict}  {one.step}  {text}" for one, text in zip(judged.found, texts, strict=True)]
+        page = (
+            f"## {params.project.name}: {judged.verdict}\n\n{page.problem}.\n\n```text\n" + "\n".join(lines) + "\n```"
+        )
+    return _Judged(commit, _sentence(params, judged), judged.verdict, page)
 
 
-def _sentence(params: Params, found: list[findings.Finding]) -> str:
-    return f"{params.project.name}: {findings.sentence(found)}"
+def _sentence(params: Params, judged: Judgement) -> str:
+    return f"{params.project.name}: {judged.sentence}"
 
 
 def _of_verdict(page: str | Error, verdict: Verdict) -> str | Error:

@@ -2,6 +2,7 @@
 
 from trunkline import findings
 from trunkline.clients import reports
+from trunkline.findings import Standing
 from trunkline.params import Params
 from trunkline.verdict import Verdict
 
@@ -18,11 +19,8 @@ def run(params: Params, commit: str | None = None) -> tuple[str, Verdict]:
     Raises:
         Error: there is no such commit.
     """
-    if commit is None:
-        found = findings.collect(reports.read(findings.REQUIRED), reports.changed_stages())
-    else:
-        left = reports.of_commit(commit, findings.REQUIRED)
-        found = findings.collect(left.reports, left.changed)
+    left = reports.here(findings.REQUIRED) if commit is None else reports.of_commit(commit, findings.REQUIRED)
+    judged = findings.judge(left.reports, Standing(left.changed, left.unwritten))
     # A line that a report broke off could begin with what GitHub Actions takes for a command.
-    lines = [f"{finding.verdict:<14}{finding.step:<12}{' '.join(finding.text.split())}" for finding in found]
-    return "\n".join([*lines, f"{params.project.name}: {findings.sentence(found)}"]), findings.verdict_of(found)
+    lines = [f"{finding.verdict:<14}{finding.step:<12}{' '.join(finding.text.split())}" for finding in judged.found]
+    return "\n".join([*lines, f"{params.project.name}: {judged.sentence}"]), judged.verdict
