@@ -12,8 +12,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 from dvc.repo import Repo
 
+import finished
 import merged
 import starter
 from hub_double import TOKEN
@@ -382,9 +384,15 @@ def test_a_commit_without_dvc_lock_or_pipeline_is_refused(origin, runner):
     Path("dvc.lock").unlink()
     refused(origin, "compare would run again (it has not run yet)")
     Path("dvc.yaml").unlink()
-    merged.commit(runner, "no pipeline")
-    with pytest.raises(Error, match="this commit has no pipeline: dvc.yaml is not in it"):
-        run()
+    refused(origin, "no stage of dvc.yaml writes reports/base.json", "no stage of dvc.yaml writes reports/compare.json")
+
+
+def test_a_pipeline_that_lost_a_stage_is_refused_though_dvc_has_nothing_to_run(origin, runner):
+    content = yaml.safe_load(Path("dvc.yaml").read_text())
+    del content["stages"]["compare"]
+    Path("dvc.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    text = refused(origin, "no stage of dvc.yaml writes reports/compare.json")
+    assert "would run again" not in text
 
 
 def judged(verdict: Verdict) -> None:
@@ -399,9 +407,48 @@ def test_a_failed_candidate_is_never_released(origin, runner):
     refused(origin, "gate.margin: as the test wants", "not released (fail)", verdict=Verdict.FAIL)
 
 
-def test_an_inconclusive_one_needs_a_human_who_is_recorded(origin, runner, capsys):
-    judged(Verdict.INCONCLUSIVE)
-    assert "--approved-by NAME --reason" in refused(origin, "not released (inconclusive)", approved=False)
+@pytest.mark.parametrize("verdict", [Verdict.PASS, Verdict.INCONCLUSIVE])
+def test_a_comparison_that_was_written_by_hand_is_refused_though_dvc_lock_records_it(origin, runner, verdict):
+    judged(verdict)
+    merged.commit(runner, "a report of somebody's own")
+    with pytest.raises(Error, match="reports/compare.json is not what the answers of both models say: "):
+        run(by="grace", reason="I looked at it")
+    assert released(origin) == []
+
+
+def test_answers_that_the_comparison_is_not_of_are_refused(origin, runner, built, remote, tmp_path):
+    """Predictions of another run, with their hash in dvc.lock and their objects in the remote."""
+    work = Path(shutil.copytree(built.work, tmp_path / "work"))
+    finished.predict(work, "candidate", finished.share(merged.COUNT, 0.60, seed=3))
+    (work / ".dvc/config").write_bytes((runner / ".dvc/config").read_bytes())
+    (work / ".dvc/config.local").write_bytes((runner / ".dvc/config.local").read_bytes())
+    with contextlib.chdir(work), Repo() as repo:
+        repo.commit(force=True)
+    merged.push(work)
+    shutil.copyfile(work / "dvc.lock", "dvc.lock")
+    merged.commit(runner, "other answers")
+    with pytest.raises(Error, match="is not what the answers of both models say: verdict is 'pass', not 'fail'"):
+        run()
+    assert released(origin) == []
+
+
+@pytest.fixture
+def undecided(built, origin, runner, tmp_path) -> Path:
+    """The runner at a merged commit whose candidate is neither shown to be as good nor to be worse."""
+    work = Path(shutil.copytree(built.work, tmp_path / "work"))
+    starter.git(work, "remote", "set-url", "origin", str(origin))
+    merged.run(work, "third candidate", right=0.70)
+    merged.commit(work, "third candidate")
+    merged.push(work)
+    starter.git(runner, "pull", "-q", "origin", "main")
+    return runner
+
+
+def test_an_inconclusive_one_needs_a_human_who_is_recorded(origin, undecided, capsys):
+    text, verdict = run()
+    assert (verdict, released(origin)) == (Verdict.INCONCLUSIVE, [])
+    assert "not released (inconclusive)" in text
+    assert "--approved-by NAME --reason" in text
     assert cli.main(["release"]) == 4
     assert "not released" in capsys.readouterr().out
     with pytest.raises(Error, match="go together"):
@@ -413,7 +460,7 @@ def test_an_inconclusive_one_needs_a_human_who_is_recorded(origin, runner, capsy
     found = manifest(f"{MODEL}@v0.1.0")
     assert found.approval == Approval(by="grace", reason=why)
     assert found.verdict is Verdict.INCONCLUSIVE
-    bundles.fetch(found, runner / ".trunkline/back", params.load(Path("params.yaml")).release)
+    bundles.fetch(found, undecided / ".trunkline/back", params.load(Path("params.yaml")).release)
     card = Path(".trunkline/back/README.md").read_text()
     assert "grace let it through: the holdout is small &#60;img" in card
     assert "](https" not in card
@@ -447,7 +494,7 @@ def test_a_comparison_with_what_serves_no_more_is_stale(origin, runner, tmp_path
         promote("v0.1.0", head(Path()))
     text, verdict = run(by="grace", reason="I looked at it")
     assert verdict is Verdict.INCONCLUSIVE
-    assert "compared with the untuned base model, but production is v0.1.0 now" in text
+    assert "compared with the untuned base model, but v0.1.0 serves in production: run `trunkline pin`" in text
     assert released(origin) == [f"{MODEL}@v0.1.0"]
 
 
@@ -462,7 +509,7 @@ def test_production_that_is_promoted_during_the_release_makes_it_stale(origin, r
         return facts(*arguments)
 
     monkeypatch.setattr(release.manifest, "facts", meanwhile)
-    with pytest.raises(Error, match="but production is v0.1.0 now: it was promoted while"):
+    with pytest.raises(Error, match="but v0.1.0 serves in production: run `trunkline pin`: it was promoted while"):
         run()
 
 
@@ -470,7 +517,7 @@ def test_before_the_first_promotion_only_the_base_model_is_production(origin, ru
     commit = head(runner, "HEAD~1")
     pin = Production(release="mine", revision=commit, weights="0" * 32 + ".dir", partitions=())
     files.write_text(Path("data/production.json"), pin.text())
-    refused(origin, "compared with mine, but nothing was promoted to production yet")
+    refused(origin, "compared with mine, but nothing serves in production: run `trunkline pin`")
 
 
 # ---- data and weights

@@ -97,12 +97,11 @@ def _waiting(state: Model) -> list[str]:
 
 def _pinned(path: Path, state: Model) -> str:
     """Whether the pull request's comparison is with what production serves."""
-    serves = state.environments.get(PRODUCTION)
     try:
         pinned = Production.read(path)
     except Error as error:
         return f"{error.problem}: `trunkline pin` writes it"
-    if pinned.revision == (serves.tag.commit if serves else None):
-        return f"{path} pins what production serves: {pinned.release or 'the untuned base model, as yet'}"
-    now = str(serves.named or serves.tag.commit[:12]) if serves else "no release"
-    return f"{path} pins {pinned.release or 'the untuned base model'}, but production serves {now}: `trunkline pin`"
+    outdated = registry.outdated(pinned, state)
+    if outdated is not None:
+        return f"{path}: {outdated}"
+    return f"{path} pins what production serves: {pinned.release or f'{registry.UNTUNED}, as yet'}"

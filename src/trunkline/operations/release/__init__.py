@@ -14,7 +14,7 @@ from trunkline.clients.git import tags
 from trunkline.clients.github import workflow
 from trunkline.clients.hub import upload
 from trunkline.errors import Error
-from trunkline.operations.release import contents, manifest, proof, registering
+from trunkline.operations.release import comparing, contents, manifest, proof, registering
 from trunkline.operations.release.bundle import Proven
 from trunkline.operations.release.proof import Judged
 from trunkline.params import Params
@@ -68,6 +68,7 @@ def _prove(params: Params, approval: Approval | None, commit: str, state: Model,
         fetched = folder / "contents"
         fetched.mkdir()
         gathered = contents.gather(tree, fetched, params, objects.place())
+    comparing.check(gathered.compared, params, judged.reports["compare"])
     facts = manifest.facts(commit, judged, gathered, params, approval)
     return Proven(commit, facts, gathered, judged.reports["compare"])
 
