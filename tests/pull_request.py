@@ -15,7 +15,7 @@ from dvc.repo import Repo
 import starter
 from trunkline import findings
 from trunkline.clients import files
-from trunkline.records import Report
+from trunkline.records import Production, Report
 from trunkline.verdict import Check, Verdict
 
 BRANCH = "better"
@@ -71,6 +71,7 @@ def build(world: Path) -> Path:
         starter.write_rows(clone / f"data/raw/{month}.jsonl", starter.rows(3, month, number))
     for step in findings.REQUIRED:
         found(clone, step, Verdict.PASS)
+    pin(clone)
     with standing_in(clone):
         with Repo.init(".") as repo:
             repo.add("data/raw/2026-08.jsonl")
@@ -120,6 +121,13 @@ def found(folder: Path, step: str, verdict: Verdict, message: str = "as measured
     check = Check(name=f"{step}.limit", verdict=verdict, value=None, limit=None, message=message)
     metrics = {"gpu_hours": 0.25} if step == "train" else {}
     files.write_text(folder / f"found/{step}.json", Report.of(step, (check,), metrics, {}).text())
+
+
+def pin(folder: Path, release: str | None = None, revision: str | None = None) -> None:
+    """What `trunkline pin` would write; by default before anything serves."""
+    weights = None if revision is None else "0" * 32 + ".dir"
+    pinned = Production(release=release, revision=revision, weights=weights, partitions=())
+    files.write_text(folder / "data/production.json", pinned.text())
 
 
 def page(folder: Path, verdict: Verdict) -> None:

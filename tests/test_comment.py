@@ -473,12 +473,12 @@ def commits(merged, tmp_path, monkeypatch, double) -> Path:
     return clone
 
 
-def judge_commit(clone: Path, double, commit: str | None = None) -> tuple[str, Verdict]:
+def judge_commit(clone: Path, double, commit: str | None = None, base: str | None = None) -> tuple[str, Verdict]:
     starter.git(clone, "push", "-q", "origin", "HEAD:refs/heads/better")
     commit = commit or starter.git(clone, "rev-parse", "HEAD")
     double.commits.add(commit)
     settings = params.load(clone.parent / "base/params.yaml")
-    return comment.run(settings, lambda seconds: None, commit)
+    return comment.run(settings, lambda seconds: None, commit, base)
 
 
 def test_a_commits_own_reports_decide_and_the_status_is_set_on_it(commits, double):
@@ -490,6 +490,32 @@ def test_a_commits_own_reports_decide_and_the_status_is_set_on_it(commits, doubl
     assert (status["sha"], status["state"]) == (commit, "success")
     assert f"trunkline/gate for {commit} says" in double.threads[42][0]["body"]
     assert "what was found" in double.threads[42][0]["body"]
+
+
+def test_a_branch_that_changes_nothing_that_is_judged_gets_a_success_whatever_main_was_found_to_be(commits, double):
+    pr.found(commits, "compare", Verdict.FAIL)
+    pr.repro(commits, pull=True)
+    pr.page(commits, Verdict.FAIL)
+    main = pr.commit(commits, "merged all the same")
+    (commits / "notes.md").write_text("what we have learned")
+    pr.commit(commits, "notes")
+    assert judge_commit(commits, double)[1] is Verdict.FAIL
+    assert judge_commit(commits, double, base=main)[1] is Verdict.PASS
+    assert double.statuses[-1]["description"] == "support-triage: pass (nothing that is judged has changed)"
+    assert double.statuses[-1]["state"] == "success"
+    body = double.threads[42][0]["body"]
+    assert "## support-triage: pass\n\nNothing that is judged has changed: `dvc.lock` and the reports are" in body
+    assert "what was found" not in body, "which is another pull request's report"
+
+
+def test_a_commit_compared_with_what_serves_no_more_is_pending_and_says_what_to_do(commits, double):
+    for name in ("support-triage@v0.1.0", "support-triage#production#1"):
+        starter.git(commits, "tag", "-am", "support-triage v0.1.0", name)
+    starter.git(commits, "push", "-q", "--tags")
+    assert judge_commit(commits, double)[1] is Verdict.INCONCLUSIVE
+    assert double.statuses[-1]["state"] == "pending"
+    body = double.threads[42][0]["body"]
+    assert "compared with the untuned base model, but v0.1.0 serves in production: run 'trunkline pin'" in body
 
 
 def test_a_commit_that_forges_a_report_gets_no_success_and_its_page_is_not_shown(commits, double):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from trunkline import registry, terminal
+from trunkline.clients import reports
 from trunkline.clients.git import branches, tags
 from trunkline.errors import Error
 from trunkline.params import Params
@@ -97,11 +98,7 @@ def _waiting(state: Model) -> list[str]:
 
 def _pinned(path: Path, state: Model) -> str:
     """Whether the pull request's comparison is with what production serves."""
-    try:
-        pinned = Production.read(path)
-    except Error as error:
-        return f"{error.problem}: `trunkline pin` writes it"
-    outdated = registry.outdated(pinned, state)
-    if outdated is not None:
-        return f"{path}: {outdated}"
-    return f"{path} pins what production serves: {pinned.release or f'{registry.UNTUNED}, as yet'}"
+    pinned = reports.pinned(path)
+    name = pinned.release if isinstance(pinned, Production) else None
+    current = f"{path} pins what production serves: {name or f'{registry.UNTUNED}, as yet'}"
+    return registry.outdated(pinned, state) or current
