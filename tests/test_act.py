@@ -188,7 +188,13 @@ def test_an_inconclusive_release_is_let_through_in_the_name_of_who_says_why(repo
     reason = 'the "slices" are $(small)'
     event = {"inputs": {"reason": reason}, "ref": "refs/heads/main"}
     run = repository.run("release", "workflow_dispatch", event, {"trunkline release": {"exit": 1}})
-    assert run.calls[0].arguments == ["release", "--approved-by", "ada", "--reason", reason]
+    assert run.calls[0].arguments[-4:] == ["--approved-by", "ada", "--reason", reason]
+
+
+def test_who_starts_a_release_says_which_part_of_the_version_is_raised(repository):
+    event = {"inputs": {"reason": "an incompatible answer format", "bump": "major"}, "ref": "refs/heads/main"}
+    run = repository.run("release", "workflow_dispatch", event, {"trunkline release": {"exit": 1}})
+    assert run.calls[0].arguments[:3] == ["release", "--bump", "major"]
 
 
 def test_a_promotion_that_fails_is_seen(repository):

@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import multiprocessing
-import os
 import shutil
 import subprocess
 import sys
@@ -28,7 +26,7 @@ from trunkline.clients.git import branches, tags
 from trunkline.clients.hub import upload
 from trunkline.errors import Error
 from trunkline.operations import release
-from trunkline.operations.release import contents, registering
+from trunkline.operations.release import comparing, contents, registering
 from trunkline.records import Base, Production, Report
 from trunkline.records.release import Approval, Decision, Manifest, message
 from trunkline.verdict import Check, Verdict
@@ -168,6 +166,28 @@ def test_the_next_commit_takes_the_version_that_bump_says(origin, runner, tmp_pa
     run("patch")
     assert released(origin) == [f"{MODEL}@v0.1.0", f"{MODEL}@v0.1.1"]
     assert manifest(f"{MODEL}@v0.1.1").commit == head(runner)
+
+
+def test_a_commit_that_changes_only_texts_is_the_release_that_its_lock_has_already(origin, runner, remote):
+    first, _ = run()
+    before = objects_in(remote)
+    Path("notes.md").write_text("what we have learned")
+    commit = merged.commit(runner, "notes")
+    text, verdict = run("major")
+    assert (text, verdict) == (f"commit {commit[:12]} is already released as v0.1.0:\n{first}", Verdict.PASS)
+    assert (released(origin), objects_in(remote)) == ([f"{MODEL}@v0.1.0"], before)
+
+
+def test_the_same_lock_bundled_in_another_way_or_after_a_withdrawal_is_another_release(origin, runner):
+    run()
+    merged.configure(runner, serve__guard={"format@1": "flag"})
+    merged.commit(runner, "another guard")
+    run()
+    assert released(origin) == [f"{MODEL}@v0.1.0", f"{MODEL}@v0.2.0"]
+    for version in ("v0.1.0!", "v0.2.0!"):
+        starter.git(runner, "tag", "-am", "withdrawn", f"{MODEL}@{version}")
+    starter.git(runner, "push", "-q", "--tags")
+    assert run()[0].startswith(f"{MODEL}@v0.3.0\n")
 
 
 def test_a_shallow_clone_without_tags_fetches_them_and_goes_on_counting(origin, runner, tmp_path, monkeypatch):
@@ -624,6 +644,7 @@ def test_without_a_remote_a_damaged_object_of_the_cache_is_named(built, origin, 
 STEPS = {
     "the commit is proven": (pipeline, "stale"),
     "data and weights are fetched": (contents, "gather"),
+    "the comparison is made again": (comparing, "check"),
     "the bundle is stored": (objects, "store"),
     "the bundle was fetched back": (bundles, "fetch"),
     "the Hub has the commit": (upload, "publish"),
@@ -634,23 +655,23 @@ STEPS = {
 }
 
 
+# A process of its own and no fork: the threads of polars do not survive one.
+FATAL = """
+import importlib, os, sys
+from trunkline import cli
+module, name = importlib.import_module(sys.argv[1]), sys.argv[2]
+real = getattr(module, name)
+def fatal(*arguments, **named):
+    real(*arguments, **named)
+    os._exit(9)
+setattr(module, name, fatal)
+os._exit(cli.main(["release"]))
+"""
+
+
 def killed_after(module: ModuleType, name: str) -> int:
-    """Run the release in a process of its own that ends, as by `kill -9`, right after a function has returned."""
-
-    def play() -> None:
-        real = getattr(module, name)
-
-        def fatal(*arguments: object, **named: object) -> None:
-            real(*arguments, **named)
-            os._exit(9)
-
-        setattr(module, name, fatal)
-        os._exit(cli.main(["release"]))
-
-    child = multiprocessing.get_context("fork").Process(target=play)
-    child.start()
-    child.join(60)
-    return int(child.exitcode or 0)
+    """Run the release in a process that ends, as by `kill -9`, right after a function has returned."""
+    return subprocess.run([sys.executable, "-c", FATAL, module.__name__, name], timeout=300).returncode
 
 
 @pytest.mark.slow

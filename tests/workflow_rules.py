@@ -13,6 +13,7 @@ import yaml
 FOLDER = Path(__file__).parent.parent / ".github"
 HOSTED = "ubuntu-24.04"
 GPU = ["self-hosted", "gpu-pr"]
+BUMP = {"type": "choice", "options": ["major", "minor", "patch"], "default": "minor"}
 TRIGGERS: dict[str, Any] = {
     "checks": {
         "pull_request": None,
@@ -25,7 +26,7 @@ TRIGGERS: dict[str, Any] = {
     },
     "release": {
         "push": {"branches": ["main"], "paths": ["dvc.lock"]},
-        "workflow_dispatch": {"inputs": {"reason": {"required": True, "type": "string"}}},
+        "workflow_dispatch": {"inputs": {"reason": {"required": True, "type": "string"}, "bump": BUMP}},
     },
 }
 PERMISSIONS = {
@@ -40,7 +41,9 @@ ENVIRONMENTS = {"model-pr/train": "gpu-pr", "release/register": "registry", "rel
 CONCURRENCY = {
     "checks": ("checks-${{ github.head_ref || github.ref }}", "${{ github.ref != 'refs/heads/main' }}"),
     "model-pr": ("model-pr-${{ github.event.pull_request.number }}", True),
-    "release": ("release", False),
+    # Of runs that wait in a group GitHub keeps one: a release must not wait behind another, or it may never come.
+    "release/register": ("register-${{ github.sha }}", False),
+    "release/promote": ("promote", False),
 }
 CHECKED_OUT = {
     "model-pr/plan": "${{ github.event.pull_request.head.sha }}",
@@ -103,7 +106,8 @@ def environments(workflows: Workflows) -> list[str]:
 
 
 def concurrency(workflows: Workflows) -> list[str]:
-    found = {name: workflow.get("concurrency", {}) for name, workflow in workflows.read.items()}
+    places = {**workflows.read, **{job.place: job.content for job in workflows.jobs()}}
+    found = {name: content["concurrency"] for name, content in places.items() if "concurrency" in content}
     return _differences(
         CONCURRENCY, {name: (one.get("group"), one.get("cancel-in-progress")) for name, one in found.items()}
     )

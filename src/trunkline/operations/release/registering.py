@@ -5,6 +5,7 @@ version, with a bundle of its own, or finds that the commit has been released.
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from trunkline import registry
@@ -41,9 +42,34 @@ def published() -> list[Tag]:
     return tags.everything()
 
 
-def of(state: Model, commit: str) -> Tag | None:
-    """The tag of a commit's release, the newest that stands; None where it has none."""
-    return next((tag for tag in reversed([*state.versions.values()]) if tag.commit == commit), None)
+def of(state: Model, commit: str, facts: Mapping[str, object]) -> Tag | None:
+    """The tag of a commit's release, the newest that stands; None where it has none.
+
+    Without one of its own that is the release of the same dvc.lock made in the same way: a commit that changed
+    nothing but texts is no second release.
+
+    Args:
+        state: the registry's.
+        commit: 40 hex digits.
+        facts: ``lock`` and ``params`` as its manifest would have them.
+    """
+    newest = [*reversed(state.versions.values())]
+    own = (tag for tag in newest if tag.commit == commit)
+    return next(own, None) or next((tag for tag in newest if _is_of(tag, facts)), None)
+
+
+def _is_of(tag: Tag, facts: Mapping[str, object]) -> bool:
+    try:
+        found = Manifest.of(tag)
+    except Error:
+        return False  # another tool's
+    return found.lock == facts["lock"] and _way(found.params) == _way(facts["params"])
+
+
+def _way(params: object) -> tuple[object, object]:
+    """What of params.yaml decides about a bundle besides what dvc.lock records."""
+    given = params if isinstance(params, dict) else {}
+    return given.get("release"), given.get("serve", {}).get("guard")
 
 
 def register(proven: Proven, bump: Part, params: Params, folder: Path) -> Tag:
@@ -67,7 +93,7 @@ def register(proven: Proven, bump: Part, params: Params, folder: Path) -> Tag:
     for _ in range(TRIES):
         there = published()
         state = registry.of(there, params.project.name)
-        known = of(state, proven.commit)
+        known = of(state, proven.commit, proven.facts)
         if known is not None:
             return known
         stale = proof.not_production(params, state)
