@@ -16,7 +16,8 @@ REAP_AT_LAST = "      - if: always()\n        run: trunkline reap\n"
 # Per mistake: the rule that finds it, the workflow, and what is written instead of what.
 MISTAKES: list[tuple[Callable, str, str, str]] = [
     (rules.triggers, "model-pr", "  pull_request:\n", "  pull_request_target:\n"),
-    (rules.triggers, "checks", "  merge_group:\n", "  merge_group:\n  issue_comment:\n"),
+    (rules.triggers, "checks", "  pull_request:\n", "  pull_request:\n  issue_comment:\n"),
+    (rules.triggers, "checks", "  pull_request:\n", "  pull_request:\n  merge_group:\n"),  # nobody judges its commits
     (rules.triggers, "checks", "    branches: [main]\n", ""),
     (rules.triggers, "model-pr", ", ready_for_review", ""),
     (rules.triggers, "release", "    paths: [dvc.lock]\n", ""),

@@ -17,7 +17,6 @@ BUMP = {"type": "choice", "options": ["major", "minor", "patch"], "default": "mi
 TRIGGERS: dict[str, Any] = {
     "checks": {
         "pull_request": None,
-        "merge_group": None,
         "push": {"branches": ["main"]},
         "workflow_dispatch": None,
     },
@@ -50,6 +49,8 @@ CHECKED_OUT = {
     "model-pr/train": "${{ github.event.pull_request.head.sha }}",
     "model-pr/report": "${{ github.event.pull_request.base.sha }}",
 }
+# Jobs of environments that only main may use.
+SECRETIVE = {"release/register", "release/promote"}
 # These run with the base repository's rights for whoever opens a pull request, comments or triggers a run.
 DANGEROUS = {"pull_request_target", "workflow_run", "issue_comment"}
 SAME_REPOSITORY = "github.event.pull_request.head.repo.full_name == github.repository"
@@ -150,7 +151,7 @@ def secrets(workflows: Workflows) -> list[str]:
     wrong = []
     for job in workflows.jobs():
         text = str(job.content)
-        if "secrets: inherit" in text or ("secrets." in text and job.place != "release/register"):
+        if "secrets: inherit" in text or ("secrets." in text and job.place not in SECRETIVE):
             wrong.append(f"{job.place} reads a secret")
         token = [step for step in job.steps if "github.token" in str(step)]
         if job.place != "model-pr/report" and token:
