@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -245,6 +246,57 @@ def test_a_signed_release_verifies_by_the_public_key_in_git_and_a_changed_one_do
     (back / "adapter_model.safetensors").write_text("other weights")
     with pytest.raises(Error, match="signature does not hold"):
         signing.verify(back, settings)
+
+
+def traced(capsys, *options: str) -> tuple[int, str]:
+    capsys.readouterr()
+    code = cli.main(["trace", "v0.1.0", "--fetch", *options])
+    found = re.search(r"(verified|not here|BROKEN) signature .*", " ".join(capsys.readouterr().out.split()))
+    return code, found[0] if found else ""
+
+
+def sign_with(runner: Path, public: Path | None) -> None:
+    """Let params.yaml ask for the signature of this key, in `release.pub`; None: of one that is not here."""
+    if public is not None:
+        shutil.copyfile(public, runner / "release.pub")
+    merged.configure(runner, release__sign="key", release__public_key="release.pub" if public else "nowhere.pub")
+
+
+def test_a_trace_verifies_the_signature_by_the_key_that_must_have_signed_now(
+    runner, remote, tmp_path, monkeypatch, capsys
+):
+    private, public = key_pair(tmp_path, "release")
+    monkeypatch.setenv(signing.KEY, str(private))
+    sign_with(runner, public)
+    merged.commit(runner, "sign releases")
+    run()
+    code, shown = traced(capsys)
+    assert (code, shown) == (0, "verified signature model.sig of release.pub (it holds over all 5 files of the bundle)")
+    sign_with(runner, key_pair(tmp_path, "other")[1])
+    code, shown = traced(capsys)
+    assert code == 3
+    assert "BROKEN signature model.sig of release.pub (the release's signature does not hold" in shown
+    sign_with(runner, None)
+    assert traced(capsys)[0] == 4
+    sign_with(runner, public)
+    bundle = manifest(f"{MODEL}@v0.1.0").bundle
+    listing = json.loads(place_of(remote, bundle).read_text())
+    found = {row["relpath"]: row["md5"] for row in listing}
+    damage(remote, found["README.md"], b"a better card")
+    assert "does not hold" in traced(capsys)[1]
+    damage(remote, bundle, json.dumps([{"relpath": "../card.md", "md5": found["model.sig"]}]).encode())
+    code, shown = traced(capsys)
+    assert (code, "its bundle names a file outside of itself: ../card.md" in shown) == (3, True)
+    damage(remote, bundle, None)
+    code, shown = traced(capsys)
+    assert (code, "`--fetch` asks the DVC remote for the bundle" in shown) == (4, True)
+
+
+def test_a_release_from_before_releases_were_signed_is_not_verified(runner, remote, tmp_path, capsys):
+    run()
+    sign_with(runner, key_pair(tmp_path, "release")[1])
+    code, shown = traced(capsys)
+    assert (code, "not here signature" in shown, "released without one" in shown) == (4, True, True)
 
 
 @pytest.mark.slow

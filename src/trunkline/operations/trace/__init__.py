@@ -35,7 +35,12 @@ def run(params: Params, what: str, fetch: bool = False) -> tuple[str, Verdict]:
     state = registry.of(tags.known(), model)
     start = starts.find(what, model, state)
     with tempfile.TemporaryDirectory() as scratch:
-        chain = [*start.links, *links.behind(start.release, Places(Path(scratch), remote=fetch))]
+        places = Places(Path(scratch), remote=fetch)
+        chain = [*start.links, *links.behind(start.release, places)]
+        if params.release.sign != "none":
+            from trunkline.operations.trace import signature  # its library takes a second to load
+
+            chain += signature.links(start.release, places, params.release)
     event = registry.parse(start.release.name)
     gone = isinstance(event, Registration) and event.version in state.withdrawn
     head = f"{start.release.name}{', which was withdrawn' if gone else ''}: {lineage.sentence(chain)}"
