@@ -53,7 +53,7 @@ def of(state: Model, commit: str, facts: Mapping[str, object]) -> Tag | None:
         commit: 40 hex digits.
         facts: ``lock`` and ``params`` as its manifest would have them.
     """
-    newest = [*reversed(state.versions.values())]
+    newest = [*reversed([*state.versions.values()])]
     own = (tag for tag in newest if tag.commit == commit)
     return next(own, None) or next((tag for tag in newest if _is_of(tag, facts)), None)
 
