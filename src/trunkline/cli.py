@@ -34,6 +34,7 @@ OPERATIONS = {
     "drill": "try the gate on equal models, planted regressions and broken inputs",
     "comment": "post reports/report.md to the pull request, set its status trunkline/gate",
     "engine": "serve a model over HTTP from this process",
+    "serve": "answer requests with releases: assign, guard, forward to engines, log",
     "pin": "write the release to compare with into data/production.json",
     "rollout": "judge a canary by its log: `rollout replay LOG` prints each decision as a line of JSON",
     "predictions": "show, export, erase or prune what the prediction log holds",
@@ -80,6 +81,19 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
             "metavar": "N",
             "help": "that compute; default: all cores. Engines that share a machine must share its cores",
         },
+    },
+    "serve": {
+        "--traffic": {
+            "type": Path,
+            "metavar": "FILE",
+            "help": "which release answers which share of the units; followed while it changes",
+        },
+        "--bundle": {
+            "type": Path,
+            "metavar": "FOLDER",
+            "help": "without a rollout: the one release that answers, such as a release's bundle or models/candidate",
+        },
+        "--listen": {"metavar": "HOST:PORT", "help": "default: serve.gateway.listen"},
     },
     "rollout": {
         "action": {"choices": ["replay"], "help": "replay: decide again on a recorded log"},

@@ -56,6 +56,20 @@ class Token(NamedTuple):
     special: bool
 
 
+class Span(NamedTuple):
+    """A token of a text that was given.
+
+    Attributes:
+        id: in the model's vocabulary.
+        start: of its first character.
+        stop: of the character after its last.
+    """
+
+    id: int
+    start: int
+    stop: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """A whole answer; None for what the engine does not tell.

@@ -1,0 +1,117 @@
+"""Serve releases over HTTP: assign, guard, render, forward, log, and tell what was answered.
+
+Stateless: run as many as are needed. What serves is a `Traffic` in a file that may change at any moment, or one
+release alone, as beside its engine in a pod.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from trunkline.clients import listening, project
+from trunkline.clients.predictions import Log
+from trunkline.errors import Error
+from trunkline.operations.serve import release, server
+from trunkline.operations.serve.admission import Admission
+from trunkline.operations.serve.gateway import Gateway
+from trunkline.operations.serve.metrics import Metrics
+from trunkline.operations.serve.routing import Routing, Source
+from trunkline.params import Params
+from trunkline.params.serve import ServeParams
+from trunkline.records.traffic import Served
+
+# Records that the database does not take in this time stay in the spool.
+CLOSE_S = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+def run(params: Params, traffic: Path | None, bundle: Path | None, listen: str | None) -> str:
+    """Answer requests until SIGTERM or SIGINT, then answer what was accepted and return.
+
+    Args:
+        traffic: a file that says which release answers which share of the units; followed while it changes.
+        bundle: the folder of one release, where there is no rollout; the environment's TRUNKLINE_BUNDLE in a pod.
+        listen: ``HOST:PORT``; None: TRUNKLINE_LISTEN, or ``serve.gateway.listen``.
+
+    Raises:
+        Error: the address is taken, what serves cannot be read, or the prediction log cannot be opened.
+    """
+    settings = params.serve.gateway
+    host, _, port = (listen or os.environ.get("TRUNKLINE_LISTEN") or settings.listen).rpartition(":")
+    if not host or not port.isdecimal():
+        raise Error(f"{listen!r} is no address to listen on", "write HOST:PORT, such as 127.0.0.1:8080")
+    with listening.listen(host.strip("[]"), int(port)) as place:
+        project.load(params.project.module)
+        app = application(_placed(params), traffic, bundle)
+        address = "{}:{}".format(*place.getsockname()[:2])
+        web.run_app(
+            app,
+            sock=place,
+            print=lambda _: _log.info("serve  answers on http://%s", address),
+            access_log=None,
+            shutdown_timeout=settings.drain,
+            # A client that leaves ends its request.
+            handler_cancellation=True,
+        )
+    return "all that was accepted is answered"
+
+
+def application(params: Params, traffic: Path | None, bundle: Path | None) -> web.Application:
+    """The gateway, whose life begins when it is started; see `run`."""
+    source = _source(params, traffic, bundle)
+    admission = Admission(params.serve.gateway)
+    app = server.application(params.serve.gateway.request_bytes)
+    app.cleanup_ctx.append(lambda app: _serving(app, params, source, admission))
+    return app
+
+
+async def _serving(app: web.Application, params: Params, source: Source, admission: Admission) -> AsyncIterator[None]:
+    """The gateway's life: engines are asked who they are before anybody can ask them anything else."""
+    log = await asyncio.to_thread(Log, params.serve.log)
+    routing = Routing(params, source)
+    try:
+        await routing.start()
+        app[server.GATEWAY] = Gateway(routing, admission, log, Metrics(), params.serve)
+        yield
+        await routing.close()
+    finally:
+        if not await asyncio.to_thread(log.close, CLOSE_S):
+            _log.warning("serve  %d records wait in %s", log.status.waiting, params.serve.log.spool)
+
+
+def _source(params: Params, traffic: Path | None, bundle: Path | None) -> Source:
+    """Where it is said what serves: the arguments, or what a pod's environment says."""
+    told = os.environ.get("TRUNKLINE_BUNDLE")
+    folder = bundle or (Path(told) if told and traffic is None else None)
+    if (traffic is None) == (folder is None):
+        hint = "trunkline serve --traffic FILE, or for one release --bundle FOLDER"
+        raise Error("what is to be served is said not at all or twice", hint)
+    if folder is None:
+        return Source(traffic)
+    found = release.read(folder, params).name
+    named = os.environ.get("TRUNKLINE_RELEASE", found)
+    engine = params.serve.engines.get("stable")
+    if engine is None:
+        raise Error("params.yaml names no engine", "add serve.engines.stable")
+    url = os.environ.get("TRUNKLINE_ENGINE_URL") or engine.url
+    arm = os.environ.get("TRUNKLINE_ARM_FILE")
+    return Source(None, Served(release=named, bundle=str(folder), url=url), Path(arm) if arm else None)
+
+
+def _placed(params: Params) -> Params:
+    """params.yaml with the kind of engine that is in this pod."""
+    kind = os.environ.get("TRUNKLINE_ENGINE_KIND")
+    if kind is None:
+        return params
+    engines = {arm: engine.model_dump() | {"kind": kind} for arm, engine in params.serve.engines.items()}
+    try:
+        serve = ServeParams.model_validate({**params.serve.model_dump(), "engines": engines})
+    except ValidationError:
+        raise Error(f"TRUNKLINE_ENGINE_KIND is {kind!r}", "set it to embedded, tgi or openai") from None
+    return params.model_copy(update={"serve": serve})
