@@ -19,7 +19,7 @@ from trunkline.clients import files, predictions
 from trunkline.operations import serve
 from trunkline.params import Params
 from trunkline.records import Answer, Task
-from trunkline.records.prediction import Prediction
+from trunkline.records.prediction import Prediction, Selection
 from trunkline.records.traffic import Served, Traffic
 
 ALLOWED = {"intent": starter.INTENTS, "urgency": ("low", "normal", "high")}
@@ -81,6 +81,8 @@ class Engine:
         if request.path == "/tokenize":
             text = (await request.json())["inputs"]
             return web.json_response([{"id": n, "start": n, "stop": n + 1, "text": c} for n, c in enumerate(text)])
+        if request.path == "/v1/models":
+            return web.json_response({"object": "list", "data": [{"id": self.name}]})
         body = await request.json()
         if body["max_tokens"] == 1:
             return web.json_response(self._whole(body))
@@ -117,10 +119,10 @@ class Engine:
             await response.write(self._event({**self._head(), "choices": [choice]}))
             if self.fails == "slow":
                 await asyncio.sleep(self.slow_s)
-            if self.fails == "cut":
+            if self.fails == "cut" and number:
                 assert request.transport is not None
                 request.transport.abort()
-            if self.fails == "error":
+            if self.fails == "error" and number:
                 await response.write(self._event({"error": {"message": "broken", "http_status_code": 424}}))
                 return response
         end = {"index": 0, "delta": {}, "finish_reason": self.finish}
@@ -203,7 +205,7 @@ class World:
         """All that is logged, once nothing waits any more."""
         wait(lambda: self.metrics()["trunkline_spool_records"] == 0)
         with predictions.reading(self.params.serve.log) as database:
-            ids = database.texts(predictions.Selection())["prediction"].to_list()
+            ids = database.texts(Selection())["prediction"].to_list()
             return [found for one in ids if (found := database.find(one)) is not None]
 
     def metrics(self) -> dict[str, float]:

@@ -58,11 +58,11 @@ def engine(folder: Path, *arguments: object, params: Path = ROOT / "params.yaml"
 
 
 @contextmanager
-def answering(handler: Callable[[web.Request], Awaitable[Any]]) -> Iterator[str]:
-    """A server on a free port that answers everything by ``handler``; yields its address."""
+def answering(handler: Callable[[web.Request], Awaitable[Any]], port: int = 0) -> Iterator[str]:
+    """A server, on a free port where none is given, that answers everything by ``handler``; yields its address."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
-    with running(app) as url:
+    with running(app, port) as url:
         yield url
 
 

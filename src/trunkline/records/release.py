@@ -10,6 +10,8 @@ from trunkline.errors import Error
 from trunkline.records import Production, Record, Task
 from trunkline.verdict import Verdict
 
+# The name of a manifest's file in its bundle.
+MANIFEST = "manifest.json"
 _SHA256 = r"^[0-9a-f]{64}$"
 _COMMIT = r"^[0-9a-f]{40}$"
 Kind = TypeVar("Kind", bound=Record)

@@ -55,7 +55,8 @@ def run(params: Params, traffic: Path | None, bundle: Path | None, listen: str |
             sock=place,
             print=lambda _: _log.info("serve  answers on http://%s", address),
             access_log=None,
-            shutdown_timeout=settings.drain,
+            # aiohttp waits so long twice before it cancels what is left.
+            shutdown_timeout=settings.drain / 2,
             # A client that leaves ends its request.
             handler_cancellation=True,
         )

@@ -71,10 +71,28 @@ class Backend:
         self._look.set()
 
     def answered(self, fingerprint: str | None) -> None:
-        """Look at what an answer says of its server: another one than before has to prove itself."""
-        if fingerprint is not None and self._fingerprint not in (None, fingerprint):
-            self.doubt()
-        self._fingerprint = fingerprint or self._fingerprint
+        """Look at what an answer says of its server.
+
+        `trunkline engine` tells its weights in each, so not even the first answer of another one is passed on; any
+        other server that says something else than before has to prove itself.
+
+        Raises:
+            Refused: other weights have answered.
+        """
+        known = self.release.digest[:12] if self.settings.kind == "embedded" else self._fingerprint
+        if fingerprint == known or (known is None and self.settings.kind != "embedded"):
+            self._fingerprint = fingerprint
+            return
+        self.doubt()
+        if self.settings.kind == "embedded":
+            self._set(f"it answers by the weights {fingerprint}, not {known}")
+            raise self.unproven()
+        self._fingerprint = fingerprint
+
+    def unproven(self) -> Refused:
+        """Why nothing is answered while it does not prove its release."""
+        problem = f"the engine of {self.release.name} does not prove that it serves it"
+        return Refused(503, "unavailable", problem, "unproven", RETRY_S)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:

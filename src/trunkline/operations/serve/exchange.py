@@ -153,8 +153,7 @@ class Exchange:
         """What the engine is asked: the release's own prompt around the customer's message."""
         backend = self.assigned.backend
         if backend.problem is not None:
-            problem = f"the engine of {backend.release.name} does not prove that it serves it"
-            raise Refused(503, "unavailable", problem, "unproven", 1.0)
+            raise backend.unproven()
         self._guard("input", "", 422)
         release = backend.release
         choices = release.choices if asked.choices is None else asked.choices

@@ -27,6 +27,8 @@ RELEASE = "x-trunkline-release"
 CLIENT_LEFT = 499
 LOG_FULL = "the prediction log is full, and nothing is answered that cannot be logged"
 LOG_RETRY_S = 5.0
+# When the gateway, once it ends, waits no longer for answers.
+ENDING = web.AppKey("ending", list[float])
 # Where a request keeps what its answer's headers must tell.
 HEADERS = web.RequestKey("headers", dict[str, str])
 _SSE = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -160,6 +162,5 @@ class _Reply:
         return from_failure(problem)
 
     def _has_left(self) -> bool:
-        """Whether the client closed its connection; otherwise it is the gateway that ends."""
-        transport = self._request.transport
-        return transport is None or transport.is_closing()
+        """Whether the client closed its connection; otherwise it is the gateway that ends, and waits no longer."""
+        return not any(time.monotonic() >= moment for moment in self._request.app[ENDING])

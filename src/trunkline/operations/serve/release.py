@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trunkline import guard, identity, prompts, transforms
-from trunkline.clients import bundles
 from trunkline.errors import Error
 from trunkline.params import Params
 from trunkline.records import Bundle, Task
-from trunkline.records.release import Manifest
+from trunkline.records.release import MANIFEST, Manifest
 
 BUNDLE = "bundle.json"
 WORKING_COPY = "working-copy"
@@ -53,12 +52,12 @@ def read(folder: Path, params: Params) -> Release:
     Raises:
         Error: it is neither, or what it names is not what it was evaluated with.
     """
-    if (folder / bundles.MANIFEST).is_file():
-        found = _released(Manifest.read(folder / bundles.MANIFEST))
+    if (folder / MANIFEST).is_file():
+        found = _released(Manifest.read(folder / MANIFEST))
     elif (folder / BUNDLE).is_file():
         found = _working_copy(Bundle.read(folder / BUNDLE), params)
     else:
-        problem = f"{folder} holds neither {bundles.MANIFEST} nor {BUNDLE}"
+        problem = f"{folder} holds neither {MANIFEST} nor {BUNDLE}"
         raise Error(problem, "name the folder of a release's bundle, or one such as models/candidate")
     changed = transforms.changed(found.task.transforms)
     if changed:

@@ -1,6 +1,7 @@
 """The gateway's routes: TGI's and OpenAI's, and feedback."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -22,7 +23,6 @@ from trunkline.wire.strict import mistakes
 
 VERSION = f"trunkline/{__version__}"
 GATEWAY = web.AppKey("gateway", Gateway)
-ENDING = web.AppKey("ending", list[bool])
 # Refused before there was an arm, by what the gateway's metrics call it.
 _REASONS = ("key", "size", "rate", "overload", "log", "invalid", "slow")
 
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 def application(request_bytes: int) -> web.Application:
     """The routes; ``app[GATEWAY]`` must be set before the first request."""
     app = web.Application(middlewares=[_errors], client_max_size=request_bytes)
-    app[ENDING] = []
+    app[gateway.ENDING] = []
     app.on_response_prepare.append(_tell)
     app.on_shutdown.append(_end)
     app.add_routes(
@@ -90,7 +90,7 @@ async def _tell(request: web.Request, response: web.StreamResponse) -> None:
 
 
 async def _end(app: web.Application) -> None:
-    app[ENDING].append(True)
+    app[gateway.ENDING].append(time.monotonic() + app[GATEWAY].settings.gateway.drain)
 
 
 def _answers(read: Read) -> Handler:
@@ -147,7 +147,7 @@ async def _models(request: web.Request) -> web.Response:
 
 async def _health(request: web.Request) -> web.Response:
     problem = request.app[GATEWAY].routing.front.problem
-    if problem is not None or request.app[ENDING]:
+    if problem is not None or request.app[gateway.ENDING]:
         return web.json_response({"error": "unhealthy", "error_type": "healthcheck"}, status=503)
     return web.Response()
 
