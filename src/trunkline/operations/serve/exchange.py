@@ -1,8 +1,9 @@
 """One prediction, from its assignment to its outcome, whatever happens in between."""
 
+import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +17,9 @@ from trunkline.operations.serve.refusals import Refused
 from trunkline.operations.serve.routing import Assigned
 from trunkline.records.prediction import Assignment, Outcome
 from trunkline.records.serving import Chunk, Completion, Failure, Request
+
+# Of a message that is read beside the event loop.
+_LONG_CHARS = 500
 
 _logger = logging.getLogger(__name__)
 
@@ -80,7 +84,7 @@ class Exchange:
             Refused: the release's guard refuses input or output, or its engine has not proved itself or is full.
             Failure: the engine gives none.
         """
-        request = self._question(asked)
+        request = await self._question(asked)
         async with self.assigned.backend.slot():
             completion = await self.assigned.backend.engine.complete(request)
         self._judge(completion)
@@ -88,7 +92,7 @@ class Exchange:
 
     async def stream(self, asked: Request) -> AsyncGenerator[Chunk, None]:
         """The answer as it is written; held back as a whole where a guard may refuse it. See `complete`."""
-        request = self._question(asked)
+        request = await self._question(asked)
         backend = self.assigned.backend
         holds = guard.blocks_output(backend.release.guard)
         held: list[Chunk] = []
@@ -149,15 +153,22 @@ class Exchange:
         said = (found.tokens_in, found.tokens_out, found.usd, found.text, usable, found.model, found.fingerprint)
         return {**dict(zip(names, said, strict=True)), "finish_reason": found.finish}
 
-    def _question(self, asked: Request) -> Request:
+    async def _question(self, asked: Request) -> Request:
         """What the engine is asked: the release's own prompt around the customer's message."""
         backend = self.assigned.backend
         if backend.problem is not None:
             raise backend.unproven()
+        if len(self._message) <= _LONG_CHARS:
+            prompt = self._prepare()
+        else:
+            # Reading it takes tens of milliseconds, in which others are to be answered too.
+            prompt = await asyncio.to_thread(self._prepare)
+        choices = backend.release.choices if asked.choices is None else asked.choices
+        return replace(asked, prompt=prompt, choices=choices)
+
+    def _prepare(self) -> tuple[Mapping[str, str], ...]:
         self._guard("input", "", 422)
-        release = backend.release
-        choices = release.choices if asked.choices is None else asked.choices
-        return replace(asked, prompt=release.conversation(self._message), choices=choices)
+        return self.assigned.backend.release.conversation(self._message)
 
     def _judge(self, completion: Completion) -> None:
         self._completion = completion
