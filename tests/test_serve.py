@@ -139,7 +139,11 @@ def test_a_body_that_is_no_request_is_refused(world, path, content):
             ["messages", "prompt", "inputs", "parameters", "stream", "model", "stop", "user", "prediction"]
         ),
         st.recursive(
-            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats(allow_nan=False, allow_infinity=False)
+            | st.text(max_size=4),
             lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["role", "seed"]), inner),
             max_leaves=4,
         ),

@@ -191,7 +191,8 @@ def test_tgis_last_event_has_the_last_token_and_the_whole_answer():
     }  # fmt: skip
     assert second["token"]["text"] == "rd"
     assert last == {
-        "index": 3, "token": {"id": 2, "text": "<|im_end|>", "logprob": -0.1, "special": True}, "generated_text": "card",
+        "index": 3, "generated_text": "card",
+        "token": {"id": 2, "text": "<|im_end|>", "logprob": -0.1, "special": True},
         "details": {"finish_reason": "eos_token", "generated_tokens": 3, "seed": None, "input_length": 3},
     }  # fmt: skip
     assert told(*chunks, details=False)[-1]["details"] is None
@@ -211,11 +212,12 @@ def test_an_answer_of_nothing_is_one_event():
     assert (only["generated_text"], only["token"]["text"], only["index"]) == ("", "", 1)
 
 
-TOKENS_OF_TEXT = st.builds(Token, st.none() | st.integers(0, 9), st.text(max_size=3), st.none(), st.booleans())
+WORDS = st.builds(Token, st.none() | st.integers(0, 9), st.text(max_size=3), st.none(), st.booleans())
+PIECES = st.builds(Chunk, st.text(max_size=4), st.lists(WORDS, max_size=3).map(tuple), st.none())
 
 
 @given(
-    chunks=st.lists(st.builds(Chunk, st.text(max_size=4), st.lists(TOKENS_OF_TEXT, max_size=3).map(tuple)), max_size=5),
+    chunks=st.lists(PIECES, max_size=5),
     stopped_by=st.none() | st.text(min_size=1, max_size=3),
 )
 def test_the_texts_of_tgis_events_are_the_answer_whatever_tokens_an_engine_tells(chunks, stopped_by):
@@ -225,6 +227,6 @@ def test_the_texts_of_tgis_events_are_the_answer_whatever_tokens_an_engine_tells
     said = "".join(event["token"]["text"] for event in events if not event["token"]["special"])
     whole = text + (stopped_by or "")
     assert events[-1]["generated_text"] == whole
-    if not events[-1]["token"]["special"]:
+    if stopped_by is None or not events[-1]["token"]["special"]:
         assert said == whole
     assert [event["index"] for event in events] == list(range(1, len(events) + 1))
