@@ -13,7 +13,7 @@ import requests
 import gateways
 import served
 from gateways import ANSWER, MESSAGE, SALT, World, wait
-from trunkline import assignment
+from trunkline import assignment, prompts
 from trunkline.clients import files
 from trunkline.errors import Error
 from trunkline.operations import serve
@@ -224,9 +224,9 @@ def test_a_start_that_cannot_succeed_is_one_error(tmp_path, monkeypatch):
         pass
     monkeypatch.setenv("TRUNKLINE_ENGINE_KIND", "magic")
     with pytest.raises(Error, match="TRUNKLINE_ENGINE_KIND is 'magic'"):
-        serve.run(params, None, folder, "127.0.0.1:0")
+        serve.run(params, None, folder, "127.0.0.1:0", None)
     with pytest.raises(Error, match="no address"):
-        serve.run(params, None, folder, "8080")
+        serve.run(params, None, folder, "8080", None)
 
 
 def test_behind_a_trusted_proxy_its_arm_and_weight_count(tmp_path):
@@ -260,7 +260,7 @@ def test_an_engine_that_tells_no_hash_is_known_by_its_pinned_answer(tmp_path):
     for pinned, status in ((None, 503), ("something else", 503), (ANSWER, 200)):
         if pinned is not None:
             pin = Pin(prompt=({"role": "user", "content": "Hi"},), max_new_tokens=8, output=pinned)
-            files.write_text(pins / f"{STABLE}.json", pin.text())
+            files.write_text(pins / "v1.0.0.json", pin.text())
         with served.answering(engine) as url:
             params = gateways.settings(tmp_path, serve__engines__stable__url=url, **kinds)
             with served.running(serve.application(params, None, folder)) as address:
@@ -269,4 +269,29 @@ def test_an_engine_that_tells_no_hash_is_known_by_its_pinned_answer(tmp_path):
                 assert requests.post(address + "/generate", json=body, timeout=10).status_code == status
                 tokens = requests.post(address + "/tokenize", json=body, timeout=10)
                 assert tokens.status_code == 501
-    assert json.loads((pins / f"{STABLE}.json").read_text())["output"] == ANSWER
+    assert json.loads((pins / "v1.0.0.json").read_text())["output"] == ANSWER
+
+
+def test_a_pin_is_written_from_what_the_engine_answers_now(tmp_path):
+    folder = gateways.bundle(tmp_path, "v1.0.0")
+    (tmp_path / "project.py").write_text("")
+    engine = gateways.Engine(folder)
+    with served.answering(engine) as url:
+        changes = {"kind": "openai", "url": url}
+        params = gateways.settings(
+            tmp_path,
+            serve__gateway__pins=str(tmp_path / "pins"),
+            project__module=str(tmp_path / "project.py"),
+            **{f"serve__engines__stable__{name}": value for name, value in changes.items()},
+        )
+        told = serve.run(params, None, folder, None, MESSAGE)
+        assert told.startswith(f"{tmp_path}/pins/v1.0.0.json: {STABLE} answers")
+        pin = Pin.read(tmp_path / "pins/v1.0.0.json")
+        assert (list(pin.prompt), pin.output) == (prompts.render(gateways.TASK, MESSAGE), ANSWER)
+        with served.running(serve.application(params, None, folder)) as address:
+            assert requests.get(address + "/health", timeout=10).status_code == 200
+        engine.fails = 500
+        with pytest.raises(Error, match="gives no answer to pin"):
+            serve.run(params, None, folder, None, MESSAGE)
+    with pytest.raises(Error, match="a pin is of one release"):
+        serve.run(params, tmp_path / "traffic.json", None, None, MESSAGE)

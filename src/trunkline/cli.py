@@ -94,6 +94,10 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
             "help": "without a rollout: the one release that answers, such as a release's bundle or models/candidate",
         },
         "--listen": {"metavar": "HOST:PORT", "help": "default: serve.gateway.listen"},
+        "--pin": {
+            "metavar": "MESSAGE",
+            "help": "serve nothing: write down what the release's engine answers to this, to know it by later",
+        },
     },
     "rollout": {
         "action": {"choices": ["replay"], "help": "replay: decide again on a recorded log"},

@@ -13,16 +13,17 @@ from pathlib import Path
 from aiohttp import web
 from pydantic import ValidationError
 
-from trunkline.clients import listening, project
+from trunkline.clients import engines, files, listening, project
 from trunkline.clients.predictions import Log
 from trunkline.errors import Error
-from trunkline.operations.serve import release, server
+from trunkline.operations.serve import backend, release, routing, server
 from trunkline.operations.serve.admission import Admission
 from trunkline.operations.serve.gateway import Gateway
 from trunkline.operations.serve.metrics import Metrics
 from trunkline.operations.serve.routing import Routing, Source
 from trunkline.params import Params
 from trunkline.params.serve import ServeParams
+from trunkline.records.serving import Failure
 from trunkline.records.traffic import Served
 
 # Records that the database does not take in this time stay in the spool.
@@ -31,17 +32,21 @@ CLOSE_S = 10.0
 _log = logging.getLogger(__name__)
 
 
-def run(params: Params, traffic: Path | None, bundle: Path | None, listen: str | None) -> str:
+def run(params: Params, traffic: Path | None, bundle: Path | None, listen: str | None, pin: str | None) -> str:
     """Answer requests until SIGTERM or SIGINT, then answer what was accepted and return.
 
     Args:
         traffic: a file that says which release answers which share of the units; followed while it changes.
         bundle: the folder of one release, where there is no rollout; the environment's TRUNKLINE_BUNDLE in a pod.
         listen: ``HOST:PORT``; None: TRUNKLINE_LISTEN, or ``serve.gateway.listen``.
+        pin: a customer's message: write down what the engine of the one release answers to it, and serve nothing.
 
     Raises:
         Error: the address is taken, what serves cannot be read, or the prediction log cannot be opened.
     """
+    if pin is not None:
+        project.load(params.project.module)
+        return asyncio.run(_pin(_placed(params), _source(params, traffic, bundle), pin))
     settings = params.serve.gateway
     host, _, port = (listen or os.environ.get("TRUNKLINE_LISTEN") or settings.listen).rpartition(":")
     if not host or not port.isdecimal():
@@ -60,7 +65,7 @@ def run(params: Params, traffic: Path | None, bundle: Path | None, listen: str |
             # A client that leaves ends its request.
             handler_cancellation=True,
         )
-    return "all that was accepted is answered"
+    return f"{app[server.GATEWAY].metrics.ended:,} predictions were made"
 
 
 def application(params: Params, traffic: Path | None, bundle: Path | None) -> web.Application:
@@ -75,15 +80,33 @@ def application(params: Params, traffic: Path | None, bundle: Path | None) -> we
 async def _serving(app: web.Application, params: Params, source: Source, admission: Admission) -> AsyncIterator[None]:
     """The gateway's life: engines are asked who they are before anybody can ask them anything else."""
     log = await asyncio.to_thread(Log, params.serve.log)
-    routing = Routing(params, source)
+    arms = Routing(params, source)
     try:
-        await routing.start()
-        app[server.GATEWAY] = Gateway(routing, admission, log, Metrics(), params.serve)
+        await arms.start()
+        app[server.GATEWAY] = Gateway(arms, admission, log, Metrics(), params.serve)
         yield
-        await routing.close()
+        await arms.close()
     finally:
         if not await asyncio.to_thread(log.close, CLOSE_S):
             _log.warning("serve  %d records wait in %s", log.status.waiting, params.serve.log.spool)
+
+
+async def _pin(params: Params, source: Source, message: str) -> str:
+    """Write down what the engine answers now, to know it by later: whoever does this vouches for the engine."""
+    if source.served is None:
+        raise Error("a pin is of one release", "trunkline serve --bundle FOLDER --pin MESSAGE")
+    found = release.read(Path(source.served.bundle), params)
+    prompt = tuple(dict(turn) for turn in found.conversation(message))
+    engine = engines.connect(routing.settings_of(params, "stable", source.served.url), params.serve.timeouts)
+    try:
+        pinned = await engines.record(engine, prompt, found.max_new_tokens)
+    except Failure as failure:
+        raise Error(f"{source.served.url} gives no answer to pin: {failure.problem}", failure.hint) from None
+    finally:
+        await engine.close()
+    path = backend.pin_of(found, Path(params.serve.gateway.pins))
+    files.write_text(path, pinned.text())
+    return f"{path}: {found.name} answers {pinned.output!r}\nnext: commit it"
 
 
 def _source(params: Params, traffic: Path | None, bundle: Path | None) -> Source:

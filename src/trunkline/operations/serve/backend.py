@@ -155,8 +155,13 @@ def expected(release: Release, settings: EngineParams, pins: Path) -> Expected:
     Raises:
         Error: the release's pin cannot be read.
     """
-    path = pins / f"{release.name}.json"
+    path = pin_of(release, pins)
     pin = Pin.read(path) if settings.kind != "embedded" and path.is_file() else None
     # vLLM is started under the release's name; TGI tells the folder that it was started on.
     named = release.name if settings.kind == "openai" else None
     return Expected(release.name, release.digest, settings.model or named, pin)
+
+
+def pin_of(release: Release, pins: Path) -> Path:
+    """The file of a release's pin; Kubernetes takes no other characters for the name of one."""
+    return pins / f"{release.name.partition('@')[2].replace('+', '_')}.json"

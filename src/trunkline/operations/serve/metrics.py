@@ -14,10 +14,15 @@ Labels = tuple[str, ...]
 
 
 class Metrics:
-    """What one gateway process has done."""
+    """What one gateway process has done.
+
+    Attributes:
+        ended: predictions, however they ended.
+    """
 
     def __init__(self) -> None:
         """Start at zero."""
+        self.ended = 0
         self._counted: dict[str, dict[Labels, float]] = {m.name: {} for m in METRICS if m.kind != "histogram"}
         self._timed: dict[str, dict[Labels, Histogram]] = {m.name: {} for m in METRICS if m.kind == "histogram"}
         self._buckets = {metric.name: metric.buckets for metric in METRICS}
@@ -38,6 +43,7 @@ class Metrics:
             arm: the release's name and the arm.
             streamed: whether tokens could be seen as they came.
         """
+        self.ended += 1
         self._add("trunkline_requests_total", (*arm, str(outcome.status)))
         if outcome.error is not None:
             self._add("trunkline_request_errors_total", (*arm, outcome.error))

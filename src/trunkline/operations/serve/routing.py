@@ -176,14 +176,19 @@ class Routing:
         if found.name != served.release:
             problem = f"{served.bundle} holds {found.name}, not {served.release}"
             raise Error(problem, "name the folder of that release's bundle")
-        settings = _settings(self._params, arm, served.url)
+        settings = settings_of(self._params, arm, served.url)
         for backend in self.arms.values():
             if (backend.release, backend.settings) == (found, settings):
                 return backend
         return Backend(found, settings, self._params.serve)
 
 
-def _settings(params: Params, arm: Arm, url: str) -> EngineParams:
+def settings_of(params: Params, arm: Arm, url: str) -> EngineParams:
+    """How an arm's engine at an address is asked.
+
+    Raises:
+        Error: params.yaml names no engine, or the address is none.
+    """
     configured = params.serve.engines
     known = configured.get(arm) or configured.get("stable")
     if known is None:

@@ -1,6 +1,7 @@
 """The gateway's routes: TGI's and OpenAI's, and feedback."""
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -78,7 +79,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 def _refusal(request: web.Request, refused: Refused) -> web.Response:
     if gateway.RECEIPT not in request[HEADERS] and refused.error in _REASONS:
         request.app[GATEWAY].metrics.refuse(refused.error)
-    headers = {} if refused.retry_after is None else {"Retry-After": f"{max(refused.retry_after, 1):.0f}"}
+    headers = {} if refused.retry_after is None else {"Retry-After": str(max(math.ceil(refused.retry_after), 1))}
     if refused.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return web.json_response(refused.document, status=refused.status, headers=headers)
