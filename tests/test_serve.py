@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -316,6 +318,14 @@ def test_everything_is_counted_by_release_and_arm(world):
     assert after[f"trunkline_engine_up_ratio{arm}}}"] == 1
     text = world.get("/metrics").text
     assert all(f"# TYPE {metric.name} {metric.kind}" in text for metric in METRICS)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool: Debian's package prometheus")
+def test_promtool_accepts_what_is_exported(world):
+    world.post(stream=True)
+    checked = ["promtool", "check", "metrics"]
+    done = subprocess.run(checked, input=world.get("/metrics").text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,25 @@ def test_a_start_that_cannot_succeed_is_one_error(tmp_path, monkeypatch):
         serve.run(params, None, folder, "127.0.0.1:0", None)
     with pytest.raises(Error, match="no address"):
         serve.run(params, None, folder, "8080", None)
+
+
+def test_a_release_whose_answers_may_be_longer_than_is_allowed_is_not_served(tmp_path):
+    folder = gateways.bundle(tmp_path, "v1.0.0")
+    params = gateways.settings(tmp_path, serve__gateway__max_new_tokens=31)
+    with (
+        pytest.raises(Error, match="evaluated with 32 tokens an answer, and 31 are allowed"),
+        served.running(serve.application(params, None, folder)),
+    ):
+        pass
+
+
+def test_a_file_that_cannot_even_be_read_does_not_end_the_following(world):
+    world.traffic.unlink()
+    world.traffic.mkdir()
+    time.sleep(0.2)
+    world.traffic.rmdir()
+    world.split(0.9)
+    wait(lambda: ratio(world) == 0.9)
 
 
 def test_behind_a_trusted_proxy_its_arm_and_weight_count(tmp_path):

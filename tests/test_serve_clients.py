@@ -162,6 +162,21 @@ def test_async_inference_client_is_answered_alike(world):
     asyncio.run(play())
 
 
+def test_openais_client_is_answered_as_by_openai(world):
+    openai = pytest.importorskip("openai", reason="openai: pip install openai")
+    client = openai.OpenAI(base_url=f"{world.url}/v1", api_key="none")
+    found = client.chat.completions.create(model="support-triage", messages=CHAT)
+    assert (found.choices[0].message.content, found.usage.total_tokens) == (ANSWER, 93)
+    pieces = client.chat.completions.create(model="tgi", messages=CHAT, stream=True)
+    assert "".join(piece.choices[0].delta.content or "" for piece in pieces) == ANSWER
+    assert client.completions.create(model="tgi", prompt=MESSAGE).choices[0].text == ANSWER
+    pieces = client.completions.create(model="tgi", prompt=MESSAGE, stream=True)
+    assert "".join(piece.choices[0].text for piece in pieces) == ANSWER
+    assert [model.id for model in client.models.list()] == ["support-triage"]
+    with pytest.raises(openai.UnprocessableEntityError):
+        client.chat.completions.create(model="tgi", messages=CHAT, n=2)
+
+
 @pytest.mark.slow
 def test_a_real_model_behind_the_gateway_answers_as_it_was_evaluated(tmp_path):
     """The whole way: `trunkline engine` with the bundle, proved by its weights, and the release's own prompt."""

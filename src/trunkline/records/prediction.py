@@ -68,7 +68,8 @@ class Outcome(Record):
         prediction: the assignment's id.
         time: when the answer ended.
         status: the HTTP status that the client got.
-        error: kind of error, such as ``timeout``, ``engine``, ``guard`` or ``client_left``; None without one.
+        error: kind of error: the engine's, such as ``timeout``, or ``unproven``, ``guard``, ``client_left``,
+            ``shutdown`` or ``internal``; None without one.
         latency_ms: from the request to the end of the answer.
         ttft_ms: from the request to the first token.
         tokens_in: of the prompt as the engine counted.
@@ -79,7 +80,7 @@ class Outcome(Record):
         findings: what guards found, ``name@version:hash`` each.
         engine_model: the model that the engine says it is.
         engine_fingerprint: the engine's ``system_fingerprint``.
-        finish_reason: such as ``stop`` or ``length``.
+        finish_reason: such as ``eos_token`` or ``length``.
     """
 
     prediction: Id

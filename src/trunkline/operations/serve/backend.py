@@ -133,6 +133,9 @@ class Backend:
             if failure.kind == "overloaded" and self.problem is None:
                 return
             self._set(failure.problem)
+        except Exception:  # ours; an engine that cannot be proved must not keep its traffic
+            _log.exception("serve  %s cannot be proved", self.settings.url)
+            self._set("it could not be asked")
         else:
             self._set(identity.mismatch(self._expected, *probed))
             self._fingerprint = probed.completion.fingerprint

@@ -132,6 +132,8 @@ class Routing:
                 if error.problem != self._problem:
                     _log.error("serve  %s; nothing changes until it is corrected", error.problem)
                 self._problem = error.problem
+            except Exception:  # ours; the next change must be seen all the same
+                _log.exception("serve  cannot take what changed")
 
     def _state(self) -> object:
         """Changes whenever the source is written."""
@@ -176,6 +178,12 @@ class Routing:
         if found.name != served.release:
             problem = f"{served.bundle} holds {found.name}, not {served.release}"
             raise Error(problem, "name the folder of that release's bundle")
+        limit = self._params.serve.gateway.max_new_tokens
+        if found.max_new_tokens > limit:
+            problem = (
+                f"{found.name} was evaluated with {found.max_new_tokens} tokens an answer, and {limit} are allowed"
+            )
+            raise Error(problem, "raise serve.gateway.max_new_tokens")
         settings = settings_of(self._params, arm, served.url)
         for backend in self.arms.values():
             if (backend.release, backend.settings) == (found, settings):
