@@ -271,6 +271,37 @@ def test_while_the_log_is_full_nothing_is_answered_and_nothing_accepted_is_lost(
         assert count(world, "trunkline_spool_records") == 2 * (len(statuses) - 1)
 
 
+def test_whatever_engines_do_under_load_every_request_is_logged_with_what_its_client_got(tmp_path):
+    """Two arms, engines that break in every way while 8 clients ask at once, and a traffic that changes."""
+    with gateways.serving(tmp_path, 0.5, "r1", serve__timeouts=TIMEOUTS, serve__gateway__probe_seconds=0.1) as world:
+        ways = [None, "cut", "garbage", 500, None, 429, "error", None]
+        got: dict[str, tuple[int, bool]] = {}
+
+        def ask(number: int) -> None:
+            stream = number % 2 == 0
+            if number % 20 == 0:
+                for engine in (world.stable, world.canary):
+                    engine.fails = ways[number // 20 % len(ways)]
+                world.split(0.5 if number % 40 else 0.7)
+            answer = world.post("/", inputs=MESSAGE, stream=stream, user=f"u{number}")
+            broken = answer.status_code != 200 or b'"error"' in answer.content
+            got[answer.headers["x-trunkline-prediction"]] = answer.status_code, broken
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(ask, range(320)))
+        logged = {one.assignment.prediction: one for one in world.everything()}
+        assert set(got) == set(logged)
+        assert len(got) == 320
+        for name, (status, broken) in got.items():
+            outcome = logged[name].outcome
+            assert (outcome.status, outcome.error is not None) == (status, broken), outcome
+        kinds = {one.outcome.error for one in logged.values()}
+        assert kinds >= {None, "disconnected", "garbage", "failed"}
+        metrics = world.metrics()
+        assert sum(value for name, value in metrics.items() if name.startswith("trunkline_requests_total")) == 320
+        assert all(value == 0 for name, value in metrics.items() if "queue" in name or "in_flight" in name)
+
+
 class Process:
     """`trunkline serve` as a process of its own, in front of an engine that is slow."""
 

@@ -217,4 +217,4 @@ def _arm(path: Path) -> Arm:
 
 def _shown(traffic: Traffic, backends: Mapping[Arm, Backend]) -> str:
     arms = ", ".join(f"{arm} is {backend.release.name}" for arm, backend in backends.items())
-    return f"{arms}; {traffic.weight:.4g} of the units are the canary's"
+    return f"{arms}; {traffic.weight:.4g} of the units are the canary's" if traffic.canary else arms
