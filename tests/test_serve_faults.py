@@ -276,13 +276,16 @@ def test_whatever_engines_do_under_load_every_request_is_logged_with_what_its_cl
     with gateways.serving(tmp_path, 0.5, "r1", serve__timeouts=TIMEOUTS, serve__gateway__probe_seconds=0.1) as world:
         ways = [None, "cut", "garbage", 500, None, 429, "error", None]
         got: dict[str, tuple[int, bool]] = {}
+        writing = threading.Lock()
 
         def ask(number: int) -> None:
             stream = number % 2 == 0
             if number % 20 == 0:
                 for engine in (world.stable, world.canary):
                     engine.fails = ways[number // 20 % len(ways)]
-                world.split(0.5 if number % 40 else 0.7)
+                # One writer, as a supervisor is.
+                with writing:
+                    world.split(0.5 if number % 40 else 0.7)
             answer = world.post("/", inputs=MESSAGE, stream=stream, user=f"u{number}")
             broken = answer.status_code != 200 or b'"error"' in answer.content
             got[answer.headers["x-trunkline-prediction"]] = answer.status_code, broken
