@@ -38,6 +38,8 @@ OPERATIONS = {
     "rollout": "judge a canary by its log: `rollout replay LOG` prints each decision as a line of JSON",
     "predictions": "show, export, erase or prune what the prediction log holds",
     "doctor": "say what is missing here and on GitHub, and how to mend it",
+    "alert": "keep one issue for each alarm in reports/monitor.json",
+    "retrain": "collect new labelled rows as the next partition, open one pull request",
     "deploy": "write a release's Kubernetes manifests, or set HAProxy's canary weight",
     "release": "register the merged commit: verify, bundle, sign, store, tag",
     "promote": "let an environment serve a release",
@@ -141,10 +143,11 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
         "what": {"metavar": "WHAT", "help": "a release (v1.2.0), a tag of the registry, or a commit"},
         "--fetch": {"action": "store_true", "help": "ask the DVC remote for what is not here"},
     },
+    "retrain": {"--reason": {"metavar": "TEXT", "help": "why it is run by hand; does not wait for the cool-down"}},
     "affected": {"--customer": {"metavar": "ID", "required": True, "help": "as in the raw data"}},
 }
 # Operations whose verdict is the exit code; `run` of the others gives what it found, with or without one.
-DECIDING = ("gate", "rollout", "drill", "doctor", "trace", "affected", "release")
+DECIDING = ("gate", "rollout", "drill", "doctor", "trace", "affected", "release", "retrain")
 
 
 def _parser() -> argparse.ArgumentParser:

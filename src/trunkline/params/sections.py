@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from trunkline.params.deploy import DeployParams
 from trunkline.params.judging import CompareParams, DrillParams, EvaluateParams, GateParams, ReportParams
 from trunkline.params.release import ReleaseParams
+from trunkline.params.retrain import RetrainParams
 from trunkline.params.serve import ServeParams
 from trunkline.params.types import Attention, Count, OpenShare, Positive, Precision, Section, Share
 from trunkline.records import AMOUNTS, CANARY_METRIC, EXAMPLE_COLUMNS, INPUT_COLUMN, Answer, Terms, probe_metrics
@@ -160,6 +161,7 @@ class Params(Section):
     drill: DrillParams
     rollout: Plan
     deploy: DeployParams
+    retrain: RetrainParams
 
     @property
     def terms(self) -> Terms:

@@ -19,6 +19,7 @@ from trunkline.clients.predictions.connection import Unreachable
 from trunkline.clients.predictions.database import FEEDBACK, TEXTS, WINDOW, Database
 from trunkline.clients.predictions.ids import new as new_id
 from trunkline.clients.predictions.kept import Kept
+from trunkline.clients.predictions.labelled import erased, labelled
 from trunkline.clients.predictions.log import REJECTED, Log, Status, oldest
 from trunkline.clients.predictions.spool import Full
 from trunkline.clients.predictions.tables import microseconds as moment
@@ -37,7 +38,9 @@ __all__ = [
     "Log",
     "Status",
     "Unreachable",
+    "erased",
     "find",
+    "labelled",
     "moment",
     "new_id",
     "oldest",
