@@ -170,7 +170,8 @@ def _add_pull(double: GitHubDouble, actor: Actor, request: Request) -> Answer:
         return wrong
     if head is None or base is None:
         return _invalid("PullRequest", "head" if head is None else "base", "is invalid")
-    if any(row["state"] == "open" and row["head"]["ref"] == content["head"] for row in work.pulls):
+    own = [row for row in work.pulls if row["head"]["repo"]["full_name"] == REPOSITORY]
+    if any(row["state"] == "open" and row["head"]["ref"] == content["head"] for row in own):
         return _invalid("PullRequest", "head", f"A pull request already exists for acme:{content['head']}.")
     if not starter.git(work.origin, "rev-list", f"{base}..{head}"):
         return _invalid("PullRequest", "head", f"No commits between {content['base']} and {content['head']}")

@@ -73,7 +73,13 @@ def test_an_alarm_becomes_one_issue_with_its_evidence(in_tmp, work):
     said = run(in_tmp)
     (issue,) = work.issues
     assert issue["title"] == "support-triage in production: drift/rare_tokens"
-    for part in ("31 % of the words are rare", "0.31, 0.04", "0.27, up", "1,200", f"`trunkline predictions show` <code>{EXAMPLE}"):
+    for part in (
+        "31 % of the words are rare",
+        "0.31, 0.04",
+        "0.27, up",
+        "1,200",
+        f"`trunkline predictions show` <code>{EXAMPLE}",
+    ):
         assert part in issue["body"]
     assert [label["name"] for label in issue["labels"]] == ["alert"]
     assert said.splitlines() == [

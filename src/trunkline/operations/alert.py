@@ -75,6 +75,6 @@ def _notice(found: Monitoring, signal: Signal) -> Notice:
         "n": f"{signal.n:,}",
     }
     title = words.cut(f"{found.model} in {found.environment}: {signal.key}", 200)
-    body = words.template("alert.md.j2").render(words_of)
+    body = words.template("alert.md.j2").render(words_of).strip()
     key = f"alert:{found.model}:{found.environment}:{signal.key}"
     return Notice(key, _STATES[signal.verdict], signal.since or signal.verdict, title, body)

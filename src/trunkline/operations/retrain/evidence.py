@@ -69,7 +69,7 @@ def body(evidence: Evidence, tree: Tree, gathered: Gathered, base: str, reasons:
         cost=_told(evidence.cost),
         pinned=evidence.pinned,
     )
-    return excerpt.fit(text, _MOST, "\n\nThe rest is longer than GitHub allows here.")
+    return excerpt.fit(text.strip(), _MOST, "\n\nThe rest is longer than GitHub allows here.")
 
 
 def refusal(gathered: Gathered, failures: Sequence[str]) -> str:
@@ -77,7 +77,7 @@ def refusal(gathered: Gathered, failures: Sequence[str]) -> str:
     text = words.template("retrain_refused.md.j2").render(
         rows=gathered.new.rows.height, failures=failures, sources=sources(gathered)
     )
-    return excerpt.fit(text, _MOST, "\n\nThe rest is longer than GitHub allows here.")
+    return excerpt.fit(text.strip(), _MOST, "\n\nThe rest is longer than GitHub allows here.")
 
 
 def sources(gathered: Gathered) -> list[tuple[str, int]]:
