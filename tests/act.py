@@ -19,8 +19,8 @@ import starter
 ROOT = Path(__file__).parent.parent
 REPOSITORY = "acme/support-triage"
 GITHUB = "https://github.com"
-LABELS = ("ubuntu-24.04", "self-hosted", "gpu-pr")
-WATCHED = ("GITHUB_TOKEN", "GH_TOKEN", "HF_TOKEN", "DVC_CONFIG")  # what only some steps may have
+LABELS = ("ubuntu-24.04", "self-hosted", "gpu-pr", "serving")
+WATCHED = ("GITHUB_TOKEN", "GH_TOKEN", "HF_TOKEN", "DVC_CONFIG", "PGPASSWORD")  # what only some steps may have
 SECRETS = {name: f"secret-{name.lower()}" for name in WATCHED if name != "GH_TOKEN"}
 _PINNED = re.compile(r"uses: ([\w-]+/([\w-]+))@([0-9a-f]{40})")
 # Records each call, and does what the test has ordered: exit code, outputs, files.

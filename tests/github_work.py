@@ -12,6 +12,8 @@ from typing import Any
 
 import starter
 from github_double import (
+    _REPOS,
+    _ROUTES,
     REPOSITORY,
     Actor,
     Answer,
@@ -20,8 +22,6 @@ from github_double import (
     _error,
     _invalid,
     _page,
-    _REPOS,
-    _ROUTES,
     _viewer,
 )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from dvc.repo import Repo
 
 import labelled
 import logged
@@ -388,20 +389,29 @@ def test_what_is_there_already_by_id_or_by_message_is_not_new(world):
     assert found.new.repeats == 7
 
 
-def test_partitions_that_dvc_keeps_count_too_and_must_be_here(world):
-    path = world.clone / "data/raw/2026-08.jsonl"
-    (world.clone / "data/raw/2026-08.jsonl.dvc").write_text("outs:\n- md5: 00\n  path: 2026-08.jsonl\n")
-    (world.clone / "data/raw/.gitignore").write_text("/2026-08.jsonl\n")
-    starter.git(world.clone, "rm", "-q", "--cached", str(path))
+def test_partitions_that_dvc_keeps_count_too_and_are_fetched_and_hashed(world):
+    starter.git(world.clone, "rm", "-q", "--cached", "data/raw/2026-08.jsonl")
+    with pr.standing_in(world.clone), Repo.init(".") as repo:
+        repo.add("data/raw/2026-08.jsonl")
+    storage = world.folder / "storage"
+    (world.clone / ".dvc/config").write_text(
+        f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {storage}\n"
+    )
+    with pr.standing_in(world.clone), Repo() as repo:
+        repo.push()
     world.merge("let DVC keep August")
-    known = labelled.later(1, "2026-08", 3)
-    starter.write_rows(world.clone / "drop/crm.jsonl", known)
+    (world.clone / "data/raw/2026-08.jsonl").unlink()
+    starter.write_rows(world.clone / "drop/crm.jsonl", labelled.later(1, "2026-08", 3))
     world.settings(retrain__drop="drop")
     assert gathered(world).new.repeats == 3
-    path.unlink()
-    with pytest.raises(Error, match="not here: data/raw/2026-08.jsonl") as caught:
+    (stored,) = (path for path in storage.rglob("*") if path.is_file())
+    stored.chmod(0o644)
+    stored.write_text(stored.read_text().replace("card", "cart"))
+    with pytest.raises(Error, match="2026-08.jsonl"):
         gathered(world)
-    assert caught.value.hint == "run `dvc pull data/raw/2026-08.jsonl`"
+    stored.unlink()
+    with pytest.raises(Error, match="2026-08.jsonl"):
+        gathered(world)
 
 
 def test_a_folder_that_dvc_keeps_as_one_and_one_outside_are_refused(world):

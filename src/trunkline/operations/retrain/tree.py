@@ -10,7 +10,8 @@ from typing import NamedTuple
 import polars as pl
 
 from trunkline import collected, registry
-from trunkline.clients import files, pinned, snapshot, tables, trial
+from trunkline.clients import dvc, files, pinned, snapshot, tables, trial
+from trunkline.clients.dvc import objects
 from trunkline.clients.git import tags
 from trunkline.collected import Layout, New
 from trunkline.errors import Error
@@ -54,7 +55,7 @@ def of(params: Params, commit: str) -> Iterator[Tree]:
     """The tree of a commit; gone after the block.
 
     Raises:
-        Error: the partitions are not all here, or are not to be added to.
+        Error: DVC cannot give out every partition, or no other can be added to them.
     """
     layout = _layout(params)
     with snapshot.of(commit) as folder:
@@ -111,20 +112,15 @@ def _inside(folder: str) -> Path:
 def _complete(raw: Path, here: Path) -> tuple[str, ...]:
     """Put what DVC keeps beside what Git does; the names of all partitions."""
     if raw.with_name(f"{raw.name}.dvc").exists():
-        raise Error(
-            f"DVC keeps {here} as one folder", f"`dvc add` its files one by one, so that {here} can get another"
-        )
+        problem = f"DVC keeps {here} as one folder, to which a commit can add no file"
+        raise Error(problem, "put its files under DVC one by one: `dvc remove`, then `dvc add` of each")
     if not raw.is_dir():
         raise Error(f"the merged commit has no {here}", "merge a first partition")
-    away = []
+    kept: dict[str, str] = {}
     for path in sorted(raw.glob("*.dvc")):
-        target = here / path.stem
-        if target.is_file():
-            (raw / path.stem).symlink_to(target.absolute())
-        else:
-            away.append(str(target))
-    if away:
-        raise Error(f"not here: {', '.join(away)}", f"run `dvc pull {' '.join(away)}`")
+        kept |= dvc.kept(path)
+    if kept:
+        objects.fetch(kept, raw, objects.place())
     return tuple(path.name.partition(".")[0] for path in raw.iterdir())
 
 
