@@ -47,6 +47,8 @@ class World:
         self.merge("two months")
         github_double.job(double, folder, patch, event="push")
         self.work = github_work.attach(double, self.origin)
+        ruleset = json.loads((starter.ROOT / ".github/rulesets/main.json").read_text())
+        double.rulesets.append(ruleset | {"id": 1})
         patch.setenv("GITHUB_TOKEN", "ghp_admin")
         predictions.Database(self.params.serve.log.database).close()
 

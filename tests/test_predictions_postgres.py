@@ -154,3 +154,15 @@ def test_a_killed_writer_loses_nothing(settings, tmp_path):
     found = logged_in(settings)["prediction"].to_list()
     assert len(found) == len(set(found))
     assert set(accepted) <= set(found)
+
+
+def test_labels_are_found_and_who_was_erased_is_not_learned_from(settings):
+    asked, other = logged.assigned(), logged.assigned(customer="c-2")
+    Database(settings.database).add([asked, other, logged.said(asked), logged.said(other)])
+    with predictions.reading(settings) as database:
+        assert predictions.labelled(database, Selection(since=logged.NOW), ["agent"]).height == 2
+        database.erase("c-1", predictions.moment(logged.NOW))
+        found = predictions.labelled(database, Selection(), ["agent"])
+        assert found["customer"].to_list() == ["c-2"]
+        assert found["time"].to_list() == [other.time]
+        assert predictions.erased(database, ["c-1", "c-2"]) == {"c-1"}

@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import subprocess
+import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -143,6 +146,7 @@ def test_a_customer_who_is_erased_leaves_the_open_pull_request(world):
     [
         ("allowed", "Auto merge is not allowed"),
         ("required", "in clean status"),
+        ("gate", "main can be merged into without trunkline/gate"),
         ("params", "retrain.auto_merge is false"),
         ("bot", "do not start by themselves"),
     ],
@@ -155,6 +159,9 @@ def test_where_github_may_not_merge_it_a_review_is_asked_for_with_the_reason(wor
         case "required":
             # Nothing is required, so GitHub would merge at once what no gate has seen.
             world.work.requires = False
+        case "gate":
+            statuses = world.double.rulesets[0]["rules"][-1]["parameters"]["required_status_checks"]
+            statuses[:] = [row for row in statuses if row["context"] != "trunkline/gate"]
         case "params":
             world.settings(retrain__auto_merge=False)
             world.merge("a human decides")
@@ -208,6 +215,20 @@ def test_a_run_that_ended_anywhere_is_finished_by_the_next(world, place):
     (pull,) = world.work.pulls
     assert [label["name"] for label in pull["labels"]] == ["retrain"]
     assert len(rows(world)) == 25
+
+
+def test_a_run_that_was_killed_after_its_push_is_finished_by_the_next(world):
+    world.label(25)
+    started = subprocess.Popen([sys.executable, "-m", "trunkline", "retrain"], stdout=subprocess.DEVNULL)
+    while world.work.branch(BRANCH) is None:
+        assert started.poll() is None, "it ended before it pushed"
+        time.sleep(0.005)
+    started.kill()
+    started.wait()
+    run(world)
+    (pull,) = world.work.pulls
+    assert [label["name"] for label in pull["labels"]] == ["retrain"]
+    assert (len(rows(world)), pull["auto_merge"] is not None) == (25, True)
 
 
 def test_a_pull_request_of_a_fork_is_not_taken_for_the_open_one(world):
@@ -435,6 +456,17 @@ def test_production_that_has_moved_on_is_pinned_in_the_same_commit(world, monkey
     assert sorted(found) == ["data/production.json", PARTITION]
     assert Production.model_validate_json(found["data/production.json"]) == moved
     assert "<code>data/production.json</code> is written anew" in world.work.pulls[0]["body"]
+
+
+def test_what_the_monitor_said_of_another_project_or_left_damaged_is_no_evidence(world):
+    world.label(25)
+    monitored(model="other")
+    with pytest.raises(Error, match="is about other, not about support-triage"):
+        run(world)
+    Path("reports/monitor.json").write_text("{")
+    with pytest.raises(Error, match="monitor.json") as caught:
+        run(world)
+    assert "trunkline monitor" in caught.value.hint
 
 
 def test_outside_of_a_job_it_says_where_to_run_it(world, monkeypatch):

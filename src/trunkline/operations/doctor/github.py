@@ -101,8 +101,7 @@ def _visibility(settings: Settings, repository: Repository, where: Place) -> Dia
 def _main_rules(settings: Settings, repository: Repository, where: Place) -> Diagnosis:
     rules = settings.branch_rules(MAIN)
     statuses = [rule.parameters for rule in rules if rule.type == "required_status_checks"]
-    required = {row.get("context") for found in statuses for row in found.get("required_status_checks", [])}
-    missing = sorted(set(REQUIRED) - required - settings.protected_contexts(MAIN))
+    missing = sorted(set(REQUIRED) - settings.required(MAIN))
     fix = f"gh api --method POST repos/{where.repository}/rulesets --input .github/rulesets/main.json"
     if missing:
         return failed("branch rules", f"{MAIN} can be merged into without {' and '.join(missing)}", fix)

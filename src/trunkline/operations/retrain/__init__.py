@@ -30,6 +30,8 @@ MONITORED = Path("reports/monitor.json")
 ISSUES = "alert"
 # What this account opens or pushes starts no workflow.
 SILENT = "github-actions[bot]"
+# The status without which no model may be merged.
+GATE = "trunkline/gate"
 
 
 class _Job(NamedTuple):
@@ -66,7 +68,7 @@ def run(params: Params, reason: str | None = None, wait: Callable[[float], None]
             cannot be read.
     """
     github = GitHub(workflow.here(), wait)
-    monitoring = _monitoring()
+    monitoring = _monitoring(params.project.name)
     now = datetime.now(UTC)
     pulls = github.pulls.open(BRANCHES)
     job = _Job(params, github, github.login(), _base(), next(iter(pulls), None), now, _why(reason, monitoring))
@@ -94,13 +96,16 @@ def _base() -> tuple[str, str]:
     return found[0], head
 
 
-def _monitoring() -> Monitoring | None:
-    try:
-        return Monitoring.read(MONITORED)
-    except Error:
-        if MONITORED.exists():
-            raise
+def _monitoring(project: str) -> Monitoring | None:
+    if not MONITORED.exists():
         return None
+    try:
+        found = Monitoring.read(MONITORED)
+    except Error as error:
+        raise Error(error.problem, "run `trunkline monitor`, or remove it") from None
+    if found.model != project:
+        raise Error(f"{MONITORED} is about {found.model}, not about {project}", "run `trunkline monitor`")
+    return found
 
 
 def _why(reason: str | None, monitoring: Monitoring | None) -> str:
@@ -151,19 +156,22 @@ def _judged(job: _Job, made: Tree, gathered: Gathered, monitoring: Monitoring | 
         changes=changes,
         title=f"Retrain on {gathered.new.rows.height:,} new labelled rows ({name})",
         body=lambda reasons: evidence.body(found, made, gathered, job.base[0], reasons),
-        reasons=_reasons(params, found),
+        reasons=_reasons(job, found),
         reviewers=params.retrain.reviewers,
     )
     return proposal.make(job.github, job.pull, job.base, wanted), Verdict.PASS
 
 
-def _reasons(params: Params, found: Evidence) -> list[str]:
-    """Why GitHub must not merge it by itself, the least of a surprise last."""
-    reasons = retraining.unusual(found.checks, found.monitoring, found.cost, params.train.max_gpu_hours)
+def _reasons(job: _Job, found: Evidence) -> list[str]:
+    """Why GitHub must not merge it by itself, what is wrong before what is only so set."""
+    reasons = retraining.unusual(found.checks, found.monitoring, found.cost, job.params.train.max_gpu_hours)
     if found.silent:
         reasons.append(f"the checks of a pull request of {found.silent} do not start by themselves")
-    if not params.retrain.auto_merge:
+    if not job.params.retrain.auto_merge:
         reasons.append("retrain.auto_merge is false")
+    elif GATE not in job.github.settings.required(job.base[0]):
+        # GitHub waits for what is required and for nothing else.
+        reasons.append(f"{job.base[0]} can be merged into without {GATE}")
     return reasons
 
 
