@@ -254,3 +254,10 @@ def test_a_retraining_by_hand_says_why(repository):
     event = {"inputs": {"reason": reason}, "ref": "refs/heads/main"}
     run = repository.run("retrain", "workflow_dispatch", event, {})
     assert run.calls[1].arguments == ["retrain", "--reason", reason]
+
+
+@pytest.mark.parametrize("name", ["monitor", "retrain"])
+def test_where_no_runner_is_set_up_nothing_waits_for_one(repository, monkeypatch, name):
+    monkeypatch.setattr(repository, "variables", {})
+    run = scheduled(repository, name, {})
+    assert (run.lines(), run.code, run.jobs) == ([], 0, {})

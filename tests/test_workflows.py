@@ -98,6 +98,7 @@ MISTAKES: list[tuple[Callable, str, str, str]] = [
         "    timeout-minutes: 120\n",
         "    timeout-minutes: 120\n    env: {T: '${{ secrets.T }}'}\n",
     ),
+    (rules.without_a_runner, "retrain", "    if: vars.SERVING == 'true'", "    if: vars.SERVING != 'true'"),
     (rules.checkouts, "monitor", "persist-credentials: false", "persist-credentials: true"),
     (rules.reaping, "model-pr", REAP_AT_LAST, ""),
     (rules.reaping, "model-pr", REAP_AT_LAST, "      - run: trunkline reap\n"),

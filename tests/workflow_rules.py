@@ -197,6 +197,12 @@ def calls(workflows: Workflows) -> list[str]:
     return _differences(CALLED, found) + ([] if guarded else ["monitor/retrain runs without an alarm"])
 
 
+def without_a_runner(workflows: Workflows) -> list[str]:
+    """On a schedule nothing may wait, hour after hour, for a runner that nobody has set up."""
+    jobs = [job for job in workflows.jobs() if RUNNERS.get(job.place) == SERVING]
+    return [f"{job.place} waits for a runner" for job in jobs if job.content.get("if") != "vars.SERVING == 'true'"]
+
+
 def commands(workflows: Workflows) -> list[str]:
     """A step is one command, and no expression is put into its text: what an event says could be code there."""
     wrong = []
@@ -250,6 +256,7 @@ RULES: list[Callable[[Workflows], list[str]]] = [
     fork_rule,
     secrets,
     calls,
+    without_a_runner,
     commands,
     checkouts,
     caches,
