@@ -81,6 +81,8 @@ def _release(one: Searched) -> str:
     if one.problem:
         return "unknown"
     train, holdout = one.seen[TRAIN], one.seen[HOLDOUT]
+    if not one.weights:
+        return _hosted(one)
     if train.rows:
         return f"its weights were trained on {train.rows:,} rows"
     if one.trained:
@@ -92,6 +94,14 @@ def _release(one: Searched) -> str:
     if holdout.rows:
         return f"not trained on it; {holdout.rows:,} rows in its holdout"
     return f"not trained on it; {one.raw:,} raw rows that were left out" if one.raw else "not affected"
+
+
+def _hosted(one: Searched) -> str:
+    """What a release without weights has to do with the customer."""
+    rows = one.seen[TRAIN].rows + one.seen[HOLDOUT].rows + one.raw
+    if any(seen.problem for seen in one.seen.values()):
+        return "a provider's model, which was not trained on it; the rest is unknown"
+    return f"a provider's model, which was not trained on it; {rows:,} rows in its data" if rows else "not affected"
 
 
 def _problems(everything: Sequence[Searched]) -> list[str]:

@@ -96,6 +96,8 @@ def answered_by(end: Outcome, tag: Tag, first: Outcome | None) -> Link:
         manifest = Manifest.of(tag)
     except Error:
         return Link("engine", said, Verdict.INCONCLUSIVE, "the release says nothing of its weights")
+    if manifest.kind == "hosted":
+        return _of_provider(end, manifest)
     base = manifest.base["sha256"] if manifest.kind == "lora" else None
     digest = identity.digest(manifest.weights, base)[:12]
     if end.engine_fingerprint == digest:
@@ -106,6 +108,19 @@ def answered_by(end: Outcome, tag: Tag, first: Outcome | None) -> Link:
     if ours and end.engine_model != tag.name:
         return Link("engine", said, Verdict.FAIL, "it says that it serves another release")
     return Link("engine", said, Verdict.INCONCLUSIVE, _since(end, first))
+
+
+def _of_provider(end: Outcome, manifest: Manifest) -> Link:
+    """Whether a provider says the same as when its model was released: all that is known of its weights."""
+    said, released = _says(end) or "", manifest.base.get("model")
+    if end.engine_model != released:
+        return Link("engine", said, Verdict.FAIL, f"the provider's model was {released} when it was released")
+    fingerprint = manifest.base.get("fingerprint")
+    if end.engine_fingerprint != fingerprint:
+        return Link("engine", said, Verdict.INCONCLUSIVE, f"its fingerprint was {fingerprint} when it was released")
+    if fingerprint is None:
+        return Link("engine", said, Verdict.INCONCLUSIVE, "the provider names no fingerprint")
+    return Link("engine", said, Verdict.PASS, "the provider says what it said when it was released")
 
 
 def _since(end: Outcome, first: Outcome | None) -> str:
