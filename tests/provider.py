@@ -60,7 +60,8 @@ class Provider:
             return web.json_response({"error": {"message": "wrong key"}}, status=401)
         if request.path != "/v1/chat/completions":
             return web.json_response({"error": {"message": "no such path"}}, status=404)
-        self.bodies.append(await request.json())
+        body = await request.json()
+        self.bodies.append(body)
         if self.trouble:
             status, headers = self.trouble.pop(0)
             return web.json_response({"error": {"message": "not now"}}, status=status, headers=headers)
@@ -68,7 +69,7 @@ class Provider:
         self.most = max(self.most, self._now)
         try:
             await asyncio.sleep(self.delay)
-            return web.json_response(self._document(self.bodies[-1]["messages"]))
+            return web.json_response(self._document(body["messages"]))
         finally:
             self._now -= 1
 

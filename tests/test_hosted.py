@@ -145,7 +145,7 @@ def test_a_provider_is_asked_the_holdout_and_its_tokens_are_paid(project, settin
     report = judged(settings())
     assert report.verdict is Verdict.PASS
     holdout = pl.read_parquet(evaluate.HOLDOUT)
-    assert len(provider.bodies) == 2 * holdout.height + 3 + 1, "both sides, the pins, and a greeting of the base"
+    assert len(provider.bodies) == 2 * (holdout.height + 3), "on both sides, the holdout and the pins"
     assert {(body["model"], body["temperature"]) for body in provider.bodies} == {("large", 0)}
     frame = table("candidate")
     assert frame["id"].to_list() == holdout["id"].to_list()
@@ -200,8 +200,16 @@ def test_answers_are_used_again_only_while_the_provider_can_be_known_again(proje
     assert judged(settings()).details["reused"]["candidate"] is False, "the pinned answers tell"
     provider.answer, provider.fingerprint = providers.right, None
     judged(settings())
-    again = judged(settings()).details["reused"]
-    assert again == {"production": False, "candidate": True}, "the base alone has neither pins nor a fingerprint"
+    assert judged(settings()).details["reused"] == {"production": True, "candidate": True}, "pins are enough"
+    base.run(settings(hosted__pins=["?"]))
+    number = itertools.count()
+    provider.answer = lambda message: f"answer {next(number)}"
+    for stage in (production, train):
+        stage.run(settings(hosted__pins=["?"]))
+    for _ in range(2):
+        report = judged(settings())
+        assert report.details["reused"] == {"production": False, "candidate": False}, "nothing tells it from another"
+        assert told(report, "candidate")[0] is Verdict.INCONCLUSIVE
 
 
 def test_a_provider_that_silently_changed_its_model_is_told_by_its_answers(project, settings, provider):
@@ -217,7 +225,6 @@ def test_another_fingerprint_with_the_same_answers_is_told_and_passes(project, s
     report = judged(settings())
     assert told(report, "candidate")[0] is Verdict.PASS
     assert "its fingerprint was fp_1 and is fp_2 now" in told(report, "candidate")[1]
-    assert told(report, "production")[0] is Verdict.INCONCLUSIVE, "the base has no pinned answers that say more"
     provider.model = "large-2026-09"
     assert "it was large-2026-08 and is large-2026-09 now" in told(judged(settings()), "candidate")[1]
 

@@ -181,7 +181,9 @@ def providers() -> dict[str, Hosted]:
     for side in SIDES:
         base, folder = folders(side)
         if is_hosted(base):
-            found[side] = Hosted(side, Bundle.read(folder / model.BUNDLE_RECORD), folder, base)
+            # Before the first release production is the same model, so what is pinned with the candidate tells.
+            pinned = Bundle.read(folder / model.BUNDLE_RECORD).kind == "hosted"
+            found[side] = Hosted(side, folder if pinned else MODELS / SIDES[1], base)
     return found
 
 

@@ -10,11 +10,11 @@ from pydantic import JsonValue
 from trunkline import identity
 from trunkline.clients import hosted
 from trunkline.clients.generation import Conversation
-from trunkline.clients.model import BASE_RECORD
+from trunkline.clients.model import BASE_RECORD, BUNDLE_RECORD
 from trunkline.errors import Error
 from trunkline.records import HOSTED, PROVIDER_RECORD, Base, Bundle
 from trunkline.records.serving import Completion, Request
-from trunkline.verdict import Check, Verdict
+from trunkline.verdict import Check
 
 
 class Hosted:
@@ -24,26 +24,23 @@ class Hosted:
         source: the provider's name of it.
     """
 
-    def __init__(self, side: str, bundle: Bundle, folder: Path, base: Path) -> None:
+    def __init__(self, side: str, folder: Path, base: Path) -> None:
         """Ask for the pinned answers again.
 
         Args:
             side: ``production`` or ``candidate``.
-            bundle: of the side.
-            folder: the side's.
+            folder: of the hosted bundle by whose pins the side's model is known.
             base: its base model's.
 
         Raises:
             Error: a record is missing or damaged, or the provider does not answer.
         """
-        record = Base.read(base / BASE_RECORD)
+        record, bundle = Base.read(base / BASE_RECORD), Bundle.read(folder / BUNDLE_RECORD)
         if bundle.base != record.sha256:
             problem = f"{side} was made with {bundle.base[:12]}, but {base} is {record.sha256[:12]}"
             raise Error(problem, "run `dvc repro` to make it again, or restore params.yaml base and hosted")
-        pinned = bundle.kind == "hosted"
-        hashes = bundle.weights if pinned else record.weights
-        self._provider = hosted.read(folder if pinned else base, hashes.get(PROVIDER_RECORD))
-        self._side, self._released = side, pinned
+        self._provider = hosted.read(folder, bundle.weights.get(PROVIDER_RECORD))
+        self._side = side
         self._repeated = hosted.repeat(self._provider)
         self._said = {_who(answer) for answer in self._repeated}
 
@@ -104,8 +101,6 @@ class Hosted:
         name = f"evaluate.provider.{self._side}"
         repeated = [answer.text for answer in self._repeated] if self._provider.pins else []
         found = identity.same(self._provider, repeated, self._said)
-        if not self._released and self._provider.fingerprint is None:
-            found = identity.Same(Verdict.PASS, "it is whatever the provider serves now")
         message = f"{self._side} is {self.source}: {found.sentence}"
         return Check(name=name, verdict=found.verdict, value=None, limit=None, message=message)
 
