@@ -267,6 +267,24 @@ def test_production_may_be_weights_while_the_candidate_is_hosted(project, settin
     assert table("production")["usd"].min() > 0, "the machine's hours"
 
 
+def test_production_may_be_hosted_while_the_candidate_is_weights(project, settings, provider, tiny_base):
+    shutil.rmtree("models/production")
+    shutil.copytree("models/candidate", "models/production")
+    shutil.move("models/base", "models/production/base")
+    shutil.copytree(tiny_base, "models/base")
+    shutil.rmtree("models/candidate")
+    bundle = Bundle.read(Path("models/production/bundle.json"))
+    weights = Base.read(Path("models/base/base.json")).sha256
+    Path("models/candidate").mkdir()
+    candidate = bundle.model_copy(update={"kind": "base", "base": weights, "weights": {}})
+    Path("models/candidate/bundle.json").write_text(candidate.text())
+    provider.answer = providers.wrong
+    report = judged(settings(evaluate__max_new_tokens=4))
+    assert [c.name for c in report.checks if "provider" in c.name] == ["evaluate.provider.production"]
+    assert "production is large: the provider moved" in told(report, "production")[1]
+    assert set(table("production")["output"]) == {providers.wrong("")}
+
+
 def test_weights_are_not_looked_for_where_there_are_none(project):
     with pytest.raises(Error, match="models/base holds no weights: hosted:large is a provider's model"):
         model.load(Path("models/base"), None, "fp32", "auto")

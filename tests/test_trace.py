@@ -374,3 +374,26 @@ def test_an_engine_that_changed_under_a_release_is_told(repository, capsys):
     code, shown = trace(capsys, moved.prediction)
     assert code == 4
     assert "gpt fp_2 (it CHANGED: the release's first answer, 2026-10-30T12:00:00+00:00, came from gpt fp_1)" in shown
+
+
+@pytest.mark.parametrize(
+    ("recorded", "said", "code", "link"),
+    [
+        ({"model": "large-1", "fingerprint": "fp_1"}, ("large-1", "fp_1"), 0, "says what it said when it was released"),
+        ({"model": "large-1", "fingerprint": "fp_1"}, ("large-1", "fp_2"), 4, "its fingerprint was fp_1 when"),
+        ({"model": "large-1", "fingerprint": "fp_1"}, ("large-2", "fp_1"), 3, "the provider's model was large-1 when"),
+        ({"model": "large-1"}, ("large-1", None), 4, "the provider names no fingerprint"),
+    ],
+)
+def test_a_provider_is_held_to_what_it_said_when_its_model_was_released(repository, capsys, recorded, said, code, link):
+    true = released.manifest_of(repository, "v1.0.0")
+    weights = {"provider.json": "a" * 64}
+    forged(repository, kind="hosted", weights=weights, base={**true["base"], **recorded}, version="v1.0.0")
+    prediction = answered(
+        repository, release=f"{MODEL}@v1.0.0", engine_model=said[0], engine_fingerprint=said[1]
+    ).prediction
+    shown = trace(capsys, prediction)[1]
+    state = {0: "verified", 4: "not here", 3: "BROKEN"}[code]
+    assert f"{state} engine {said[0]}" in shown
+    assert link in shown
+    assert "trained on" not in shown
