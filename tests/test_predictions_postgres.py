@@ -77,6 +77,25 @@ def test_erasing_and_pruning_are_as_on_sqlite(settings):
     database.close()
 
 
+def test_lineage_asks_as_on_sqlite(settings):
+    assert predictions.absent(settings) is None
+    given = [logged.assigned(time=logged.NOW + timedelta(hours=hour)) for hour in (1, 0)]
+    logged.keep(settings, *given, *[logged.ended(one, engine_fingerprint=f"fp-{one.time.hour}") for one in given])
+    logged.keep(settings, nameless := logged.assigned(customer=None, input=None))
+    with predictions.reading(settings) as database:
+        assert predictions.first_answer(database, "m@v1.1.0").engine_fingerprint == "fp-12"
+        assert predictions.first_answer(database, "m@v9.0.0") is None
+        (held,) = predictions.of_customer(database, "c-1")
+        assert held == ("m@v1.1.0", 2, logged.NOW, logged.NOW + timedelta(hours=1))
+        assert not predictions.nameless_texts(database)
+        database.add([logged.ended(nameless)])
+        assert predictions.nameless_texts(database)
+        assert predictions.erased_until(database, "c-1") is None
+        database.erase("c-1", predictions.moment(logged.NOW))
+        assert predictions.erased_until(database, "c-1") == logged.NOW
+        assert [one.number for one in predictions.of_customer(database, "c-1")] == [1]
+
+
 @pytest.mark.parametrize(
     ("rule", "said"),
     [

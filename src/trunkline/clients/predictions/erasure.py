@@ -75,6 +75,12 @@ def prune(connection: sa.Connection, before: int) -> int:
     return len(found)
 
 
+def limit(connection: sa.Connection, customer: str) -> int | None:
+    """Up to when (microseconds since 1970) a customer was erased; None where never."""
+    digest = _digest(customer)
+    return _limits(connection, {digest}).get(digest)
+
+
 def _redact(connection: sa.Connection, predictions: Sequence[str]) -> None:
     for some in _parts(predictions):
         of_ended, of_said = outcomes.c.prediction.in_(some), feedback.c.prediction.in_(some)
