@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from trunkline.params.log import GuardParams, LogParams
 from trunkline.params.types import Count, Positive, Section
@@ -19,23 +19,39 @@ class PriceParams(Section):
     output: Price
 
 
+def _top(url: str) -> str:
+    url = url.rstrip("/")
+    if url.endswith("/v1"):
+        raise ValueError("leave out the /v1 at its end")
+    return url
+
+
+Url = Annotated[str, Field(pattern=r"^https?://[^/@\s]+(/[^?#\s]*)?$"), AfterValidator(_top)]
+KeyName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
 class EngineParams(Section):
     """One engine: what it is, where it is, and what it costs."""
 
     kind: Literal["embedded", "tgi", "openai"]
-    url: str = Field(pattern=r"^https?://[^/@\s]+(/[^?#\s]*)?$")
+    url: Url
     model: str | None
-    key: str | None = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    key: KeyName | None
     usd_per_million: PriceParams
     retries: Annotated[int, Field(ge=0, le=10)]
 
-    @field_validator("url")
-    @classmethod
-    def _is_the_top(cls, url: str) -> str:
-        url = url.rstrip("/")
-        if url.endswith("/v1"):
-            raise ValueError("leave out the /v1 at its end")
-        return url
+
+class HostedParams(Section):
+    """A provider's model, asked instead of weights."""
+
+    url: Url
+    key: KeyName | None
+    usd_per_million: PriceParams
+    retries: Annotated[int, Field(ge=0, le=10)]
+    timeout: Positive
+    concurrent: Count
+    pins: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
+    pinned_tokens: Count
 
 
 class TimeoutParams(Section):

@@ -72,9 +72,10 @@ class Manifest(Record):
         commit: the merged commit that was released.
         lock: SHA-256 of its dvc.lock.
         data: by path: the raw partitions, the training examples and the holdout.
-        base: the base model's source and SHA-256.
-        kind: ``lora`` (an adapter on the base model) or ``merged`` (whole weights).
-        weights: SHA-256 by file name of the bundle's weights and their configuration.
+        base: the base model's source and SHA-256; of a hosted one also the ``model`` and ``fingerprint`` that it named.
+        kind: ``lora`` (an adapter on the base model), ``merged`` (whole weights) or ``hosted`` (a provider's model).
+        weights: SHA-256 by file name of the bundle's weights and their configuration; of a hosted one, of the record
+            of its provider.
         task: prompt, transforms and answer format, exactly as evaluated.
         guard: id of the guards around it, their order and their actions.
         decoding: how answers were generated when the scores were measured.
@@ -98,7 +99,7 @@ class Manifest(Record):
     lock: str = Field(pattern=_SHA256)
     data: dict[str, Content]
     base: dict[str, str]
-    kind: str = Field(pattern=r"^(lora|merged)$")
+    kind: str = Field(pattern=r"^(lora|merged|hosted)$")
     weights: dict[str, str] = Field(min_length=1)
     task: Task
     guard: str

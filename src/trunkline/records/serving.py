@@ -143,6 +143,42 @@ class Pin(Record):
     output: str
 
 
+class Provider(Record):
+    """A provider's model: how it is asked, and how it is known again.
+
+    ``provider.json`` beside ``base.json``, without pins, and beside the ``bundle.json`` of a hosted candidate.
+
+    Attributes:
+        model: the name it is asked by.
+        url: without /v1.
+        key: the environment variable that holds the API key; None: it wants none.
+        usd_input: price in US dollars of a million tokens in.
+        usd_output: and out.
+        retries: of a request that it refuses for now, or fails.
+        timeout: seconds for one answer, all tries together.
+        concurrent: requests at once.
+        messages: whose answers are to be pinned.
+        pinned_tokens: a pinned answer is cut here.
+        said: what it said that it is.
+        fingerprint: its ``system_fingerprint``.
+        pins: what it answered, as often as it was asked.
+    """
+
+    model: str
+    url: str
+    key: str | None
+    usd_input: float
+    usd_output: float
+    retries: int
+    timeout: float
+    concurrent: int
+    messages: tuple[str, ...]
+    pinned_tokens: int
+    said: str | None
+    fingerprint: str | None
+    pins: tuple[Pin, ...]
+
+
 _HINTS: dict[FailureKind, str] = {
     "timeout": "look at the engine's load, or raise serve.timeouts in params.yaml",
     "overloaded": "ask again later, or start more engines",
