@@ -35,7 +35,7 @@ def run(params: Params) -> str:
     lines = [f"{stage:<12}{reason}" for stage, found in reasons.items() for reason in found]
     if vain:
         return "\n".join([*lines, *vain, "inconclusive: nothing is run before that is mended"])
-    if "train" in reasons:
+    if params.train.method != "none" and "train" in reasons:
         lines.append(_expected(params))
     return "\n".join([*lines, f"{len(reasons)} stages have to run: dvc repro --pull"])
 

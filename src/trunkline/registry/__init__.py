@@ -18,6 +18,7 @@ from trunkline.registry.grammar import (
     release,
 )
 from trunkline.registry.history import FORGED, Entry, history
+from trunkline.registry.pins import Pin, pinnable, serving
 from trunkline.registry.rules import (
     PRODUCTION,
     branch,
@@ -45,6 +46,7 @@ __all__ = [
     "Event",
     "Model",
     "Part",
+    "Pin",
     "Registration",
     "Version",
     "branch",
@@ -58,10 +60,12 @@ __all__ = [
     "outdated",
     "parse",
     "path",
+    "pinnable",
     "pinned_by",
     "promote",
     "release",
     "rollback",
+    "serving",
     "standing",
     "told",
 ]

@@ -26,6 +26,7 @@ def run(params: Params, wait: Callable[[float], None] = time.sleep) -> tuple[str
         "hand data and weights over through DVC": dvc.check(),
         "judge pull requests on GitHub": on_github.pull_requests,
         "release from GitHub": on_github.releases,
+        "watch what serves, and retrain, from GitHub": on_github.watching,
     }
     if params.release.hub is not None:
         parts["publish releases on the Hugging Face Hub"] = hub.check(params.release.hub)
