@@ -454,7 +454,7 @@ def test_a_hub_that_does_not_answer_is_said(hub, monkeypatch):
 
 
 def test_the_hub_is_asked_only_where_releases_go_there(clone, hub, monkeypatch):
-    monkeypatch.setattr(doctor.github, "check", lambda comment_with, wait: github.Parts([], []))
+    monkeypatch.setattr(doctor.github, "check", lambda comment_with, wait: github.Parts([], [], []))
     assert "Hugging Face Hub" not in doctor.run(starter.settings(clone))[0]
     assert hub.asked == []
     page = doctor.run(starter.settings(clone, release__hub="acme/triage"))[0]
