@@ -272,6 +272,22 @@ def test_of_two_merged_commits_at_once_one_wins_and_the_other_takes_the_next_ver
     assert Manifest.read(tmp_path / "back/manifest.json").version == "v0.2.0", "the bundle was built anew"
 
 
+def test_of_two_merged_commits_at_once_the_older_gets_no_newer_version(origin, runner, tmp_path, monkeypatch):
+    push, others = branches.push, [runner]
+
+    def overtaken(*arguments: object) -> None:
+        while others:
+            with contextlib.chdir(others.pop()):
+                run()
+        push(*arguments)
+
+    monkeypatch.setattr(branches, "push", overtaken)
+    problem = f"{MODEL}@v0.1.0 is of commit {head(runner)[:12]}, which follows commit {head(runner, 'HEAD~1')[:12]}"
+    with second_runner(origin, tmp_path / "other", "main~1"), pytest.raises(Error, match=problem):
+        run()
+    assert released(origin) == [f"{MODEL}@v0.1.0"]
+
+
 def test_of_two_runs_on_the_same_commit_one_release_comes(origin, runner, tmp_path, monkeypatch):
     push, others = branches.push, [tmp_path / "other"]
 
