@@ -46,6 +46,7 @@ OPERATIONS = {
     "history": "what served when, who decided, and why",
     "trace": "follow a release back to weights, training, data and code, and verify each hash",
     "affected": "which data sets and releases contain a customer",
+    "monitor": "look at what serves: errors, cost, quality and drift beside its own training data",
     "plan": "say what dvc.lock, code and params leave to run, without any data",
     "push": "push data and weights to the DVC remote, prove it, write artifact/",
     "adopt": "check an artifact, commit its dvc.lock and reports to the branch",
@@ -141,10 +142,11 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
         "what": {"metavar": "WHAT", "help": "a release (v1.2.0), a tag of the registry, or a commit"},
         "--fetch": {"action": "store_true", "help": "ask the DVC remote for what is not here"},
     },
+    "monitor": {"--until": {"metavar": "TIME", "help": "look at the time before this moment; default: now"}},
     "affected": {"--customer": {"metavar": "ID", "required": True, "help": "as in the raw data"}},
 }
 # Operations whose verdict is the exit code; `run` of the others gives what it found, with or without one.
-DECIDING = ("gate", "rollout", "drill", "doctor", "trace", "affected", "release")
+DECIDING = ("gate", "rollout", "drill", "doctor", "trace", "affected", "release", "monitor")
 
 
 def _parser() -> argparse.ArgumentParser:

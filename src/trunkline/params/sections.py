@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from trunkline.params.deploy import DeployParams
 from trunkline.params.judging import CompareParams, DrillParams, EvaluateParams, GateParams, ReportParams
+from trunkline.params.monitor import MonitorParams
 from trunkline.params.release import ReleaseParams
 from trunkline.params.serve import ServeParams
 from trunkline.params.types import Attention, Count, OpenShare, Positive, Precision, Section, Share
@@ -160,6 +161,7 @@ class Params(Section):
     drill: DrillParams
     rollout: Plan
     deploy: DeployParams
+    monitor: MonitorParams
 
     @property
     def terms(self) -> Terms:
