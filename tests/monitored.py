@@ -1,4 +1,4 @@
-"""A release that serves, made up: its data in DVC, its tags, and a prediction log written through the log's database."""
+"""A release that serves, made up: its data in DVC, its tags, and a log written through the log's database."""
 
 import contextlib
 import json
@@ -11,20 +11,21 @@ import polars as pl
 import yaml
 from dvc.repo import Repo
 
+import finished
 import logged
 import releases
 import starter
-from finished import TASK
-from trunkline import params, registry
-from trunkline.clients import files, predictions
+from trunkline import params, registry, transforms
+from trunkline.clients import files
 from trunkline.clients.git import tags
 from trunkline.clients.predictions import Database
-from trunkline.records.prediction import Assignment, Feedback, Outcome
+from trunkline.records.prediction import Assignment, Feedback, Outcome, Prediction
 from trunkline.records.release import Content, Decision, message
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 RELEASE = f"{releases.MODEL}@v1.0.0"
 TRAIN, HOLDOUT, ANSWERS = "data/train.parquet", "data/holdout.parquet", "data/predictions"
+TASK = finished.TASK.model_copy(update={"transforms": transforms.identify(("clean_text@1", "mask_pii@1"))})
 INTENTS = TASK.answer.allowed["intent"]
 RIGHT = 0.9
 _PIPELINE = f"""
@@ -73,7 +74,7 @@ def build(folder: Path, train: int = 1200, holdout: int = 400, **changes: Any) -
     starter.git(folder, "config", "user.email", "ann@example.com")
     starter.inputs(folder)
     settings = {"monitor__windows": 20, "monitor__conversations": {"least": 100, "most": 2000}}
-    settings |= {"serve__log__database": f"sqlite:///{folder}/log.sqlite", "monitor__alpha": 0.05}
+    settings |= {"serve__log__database": "sqlite:///log.sqlite", "monitor__alpha": 0.05}
     made = starter.settings(folder, **(settings | changes))
     for path, count in ((TRAIN, train), (HOLDOUT, holdout)):
         files.write_table(folder / "made" / path, _examples(path, count, rng))
@@ -122,7 +123,7 @@ def release(version: str) -> None:
     outs = yaml.safe_load(Path("dvc.lock").read_text())["stages"]["train"]["outs"]
     md5s = {out["path"]: out["md5"] for out in outs}
     data = {path: Content(md5=md5s[path], sha256=files.sha256(Path(path))) for path in (TRAIN, HOLDOUT)}
-    releases.release(version, "HEAD", data=data, lock=files.sha256(Path("dvc.lock")))
+    releases.release(version, "HEAD", task=TASK, data=data, lock=files.sha256(Path("dvc.lock")))
 
 
 def assign(version: str, since: datetime, number: int) -> None:
@@ -160,9 +161,9 @@ class Traffic:
 
         Args:
             number: days since `START`.
-            changes: ``foreign`` (share of messages), ``failing`` (share), ``right`` (share), ``labels`` (share that gets
-                the right answer as a label), ``slow`` (times the latency), ``intent`` (of all answers), and fields of
-                the outcome.
+            changes: shares of messages (``foreign``), requests (``failing``), answers (``right``) and predictions with
+                the right answer as a label (``labels``); ``slow``, times the latency; ``intent`` of all answers; and
+                fields of the outcome.
         """
         texts, intents = messages(count, self._rng, changes.pop("foreign", 0.0))
         failing, slow = changes.pop("failing", 0.0), changes.pop("slow", 1.0)
@@ -194,6 +195,12 @@ class Traffic:
         self._database.add(records)
         return [record.prediction for record in records if isinstance(record, Assignment)]
 
+    def find(self, id: str) -> Prediction:
+        """A prediction that was logged."""
+        found = self._database.find(id)
+        assert found is not None
+        return found
+
     def add(self, *records: Assignment | Outcome | Feedback) -> None:
         """Log anything."""
         self._database.add(records)
@@ -202,6 +209,3 @@ class Traffic:
 def after(days: float) -> str:
     """A moment so many days after the start, and what was asked before has been answered."""
     return (START + timedelta(days=days, minutes=5)).isoformat()
-
-
-__all__ = ["HOLDOUT", "RELEASE", "START", "TRAIN", "Traffic", "after", "assign", "build", "predictions", "release"]

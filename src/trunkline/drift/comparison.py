@@ -116,10 +116,11 @@ def _labels(watched: Watched, here: pl.DataFrame, there: pl.DataFrame, terms: Te
     for value in values:
         up = Counts(tables[0].get(value, 0), len(mine), tables[1].get(value, 0), len(theirs))
         p, direction = exact.either(up)
-        found.append((min(1.0, p * len(values)), -abs(up.share - up.reference_share), value, up, direction))
-    p, _, value, counts, direction = min(found, key=lambda one: one[:3])
-    apart = sum(abs(one[3].share - one[3].reference_share) for one in found) / 2
+        gone = up.share - up.reference_share
+        found.append((min(1.0, p * len(values)), -abs(gone), gone < 0, value, up, direction))
+    p, _, _, value, counts, direction = min(found, key=lambda one: one[:4])
+    apart = sum(abs(one[4].share - one[4].reference_share) for one in found) / 2
     # Where a value became rare, what came in its place says more than its few conversations.
-    risen = max(found, key=lambda one: one[3].share - one[3].reference_share)[2]
+    risen = max(found, key=lambda one: one[4].share - one[4].reference_share)[3]
     examples = here.filter(mine == (value if direction == "up" else risen))["prediction"].head(terms.examples)
     return Compared(counts, p, direction, watched.told(0.0, value), apart, None, tuple(examples))

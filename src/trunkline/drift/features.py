@@ -88,7 +88,7 @@ def _flags(outputs: Sequence[str | None], flags: list[bool]) -> pl.Series:
 
 
 def _value(found: str | None, allowed: Sequence[str]) -> str:
-    return found if found in allowed else OTHER
+    return found if found is not None and found in allowed else OTHER
 
 
 def _words(texts: pl.Series) -> pl.DataFrame:

@@ -1,8 +1,10 @@
 """What windows say together: alarms whose rate a month is bounded over all windows and all that is watched.
 
-Within a window the tests are corrected by Holm's method, whatever their dependence. A month has a number of windows
-that is known beforehand, and each gets its part of alpha: so a month without any change has at most alpha alarms
-on average (Bonferroni; an expectation needs no independence). Half of alpha is for these tests, half for the labels.
+Within a window the tests are corrected by Holm's method (1979), which holds however they hang together: a window
+without any change has a false alarm with a chance of at most its part of alpha. A month has a number of windows that
+is known beforehand, so a month without any change has at most alpha windows with a false alarm on average (Bonferroni;
+an expectation needs no independence, though all windows share one reference). Half of alpha is for these tests, half
+for the labels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +28,7 @@ class Rule(NamedTuple):
 
     Attributes:
         least: conversations without which a window says nothing.
-        alpha: alarms a month without any change, on average and at most.
+        alpha: windows with a false alarm a month without any change, on average and at most.
         clear: an alarm goes on while a window's own p is at most this.
         tolerated: by kind, the difference in points of 1 that is no alarm however sure it is.
         a_month: windows.
@@ -48,7 +50,7 @@ class Step(NamedTuple):
 
     Attributes:
         compared: None where it was not measured.
-        p: alarms like this a month without any change, at most 1; None likewise.
+        p: windows a month with an alarm like this without any change, at most 1; None likewise.
         alarm: whether it is one.
     """
 

@@ -84,7 +84,7 @@ def measured(frame: pl.DataFrame, guards: Iterable[str]) -> pl.DataFrame:
 def totals(frame: pl.DataFrame, guards: Iterable[str]) -> Totals:
     """What the rows of `measured` come to."""
     known = frame.filter(pl.col("usd").is_not_null())
-    usd, tokens = known["usd"].sum(), known["tokens_in"].sum() + known["tokens_out"].sum()
+    usd, *tokens = (_sum(known[name]) for name in ("usd", "tokens_in", "tokens_out"))
     times = [frame["latency_ms"].quantile(part, "linear") for part in (0.5, 0.95)]
     return Totals(
         predictions=frame.height,
@@ -95,7 +95,7 @@ def totals(frame: pl.DataFrame, guards: Iterable[str]) -> Totals:
         tokens_in=_mean(frame["tokens_in"]),
         tokens_out=_mean(frame["tokens_out"]),
         usd_per_1000=1000 * usd / known.height if known.height else None,
-        usd_per_million=1e6 * usd / tokens if tokens else None,
+        usd_per_million=1e6 * usd / sum(tokens) if sum(tokens) else None,
         guards={name: _mean(frame[GUARD + name]) or 0.0 for name in guards},
     )
 
@@ -103,6 +103,10 @@ def totals(frame: pl.DataFrame, guards: Iterable[str]) -> Totals:
 def _mean(values: pl.Series) -> float | None:
     known = values.drop_nulls().cast(pl.Float64).to_numpy()
     return float(known.mean()) if known.size else None
+
+
+def _sum(values: pl.Series) -> float:
+    return float(values.drop_nulls().cast(pl.Float64).to_numpy().sum())
 
 
 def conversations(frame: pl.DataFrame, most: int) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from trunkline import svg
 from trunkline.words import cut
 
 _WIDTH, _HEIGHT = 320, 132
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 10, 24
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 10, 10, 24
 _LINE_HEIGHT = 64
 _ROOM = 1.15  # above the highest point
 

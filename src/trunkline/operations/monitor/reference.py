@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from trunkline import scoring
+from trunkline import scoring, transforms
 from trunkline.clients import dvc, files, git
 from trunkline.clients.contents import Found, Places
 from trunkline.drift import features, quality
@@ -53,6 +53,7 @@ def gather(manifest: Manifest, params: Params) -> Reference:
     with tempfile.TemporaryDirectory() as scratch:
         places = Places(Path(scratch), remote=True)
         try:
+            _check_transforms(manifest)
             train, holdout = (_table(path, manifest, places) for path in (TRAIN, HOLDOUT))
             known, tables["training"] = _inputs(train, holdout)
         except Error as error:
@@ -66,6 +67,14 @@ def gather(manifest: Manifest, params: Params) -> Reference:
             missing["holdout"] = error.problem
             unproven = f"{error.problem}."
     return Reference(known, tables, missing, proven, unproven)
+
+
+def _check_transforms(manifest: Manifest) -> None:
+    """Inputs of the log are transformed here, as those of the training data were when the release was made."""
+    changed = transforms.changed(manifest.task.transforms)
+    if changed:
+        problem = f"{', '.join(changed)} of {manifest.version} is another function here"
+        raise Error(problem, "check out what serves")
 
 
 def _table(path: str, manifest: Manifest, places: Places) -> pl.DataFrame:

@@ -30,6 +30,14 @@ class Row(NamedTuple):
     sentence: str
 
 
+class Alarm(NamedTuple):
+    """One alarm: what was found, and the start of its first window."""
+
+    key: str
+    sentence: str
+    since: str
+
+
 class Example(NamedTuple):
     """One prediction behind an alarm, personal data masked."""
 
@@ -60,7 +68,7 @@ def build(looked: Looked, params: Params) -> dict[str, Any]:
         "hours": f"{params.monitor.hours:g}",
         "alpha": f"{params.monitor.alpha:g}",
         "head": headline(looked),
-        "alarms": [one for one in found.signals if one.verdict is Verdict.FAIL],
+        "alarms": [_alarm(one) for one in found.signals if one.verdict is Verdict.FAIL],
         "rows": [_row(one) for one in found.signals],
         "cards": _cards(looked),
         "examples": [(one.key, _examples(one, looked)) for one in found.signals if one.examples],
@@ -95,11 +103,15 @@ def summary(shown: dict[str, Any], written: tuple[Path, Path]) -> str:
     """Verdict, alarms, the table and where to look, for a terminal."""
     lines = [f"{shown['project']}: {shown['verdict']}", *textwrap.wrap(cut(shown["head"], 400), _WIDTH)]
     for one in shown["alarms"]:
-        text = f"{one.verdict}  {one.key}: {cut(one.sentence, 400)}"
+        text = f"{Verdict.FAIL}  {one.key}: {cut(one.sentence, 400)}"
         lines.append(textwrap.fill(text, _WIDTH, initial_indent="  ", subsequent_indent="    "))
     head = ("signal", "verdict", "value", "reference", "n")
     table = terminal.table([head, *(row[:5] for row in shown["rows"])])
     return "\n".join([*lines, "", *table, "", f"look at  {written[0]} (page), {written[1]} (text)"])
+
+
+def _alarm(one: Signal) -> Alarm:
+    return Alarm(one.key, one.sentence, "" if one.since is None else moment(one.since))
 
 
 def _row(one: Signal) -> Row:
