@@ -145,14 +145,17 @@ def test_labels_format_and_refusals_of_outputs():
 # --- a window beside its reference
 
 
+def compare(thing: Watched, window: pl.DataFrame, reference: pl.DataFrame, terms: comparison.Terms):
+    here, there = (comparison.values(frame, thing.column) for frame in (window, reference))
+    return comparison.compare(thing, here, there, terms)
+
+
 def table(column: str, values: list) -> pl.DataFrame:
     return pl.DataFrame({"prediction": [f"p-{number:04d}" for number in range(len(values))], column: values})
 
 
 def test_a_flag_that_became_frequent_is_told_with_its_examples():
-    found = comparison.compare(
-        FLAG, table("refusals", [False] * 80 + [True] * 20), table("refusals", [False] * 300), TERMS
-    )
+    found = compare(FLAG, table("refusals", [False] * 80 + [True] * 20), table("refusals", [False] * 300), TERMS)
     assert found is not None
     assert (found.counts.share, found.counts.reference_share, found.direction) == (0.2, 0.0, "up")
     assert found.effect == pytest.approx(0.2)
@@ -165,7 +168,7 @@ def test_of_amounts_the_largest_are_the_examples():
     rng = np.random.default_rng(0)
     amounts = rng.random(200) * 0.2
     amounts[17], amounts[3] = 0.9, 0.8
-    found = comparison.compare(
+    found = compare(
         MOST, table("unknown_words", amounts.tolist()), table("unknown_words", (rng.random(400) * 0.1).tolist()), TERMS
     )
     assert found is not None
@@ -175,16 +178,14 @@ def test_of_amounts_the_largest_are_the_examples():
 
 
 def test_equal_amounts_are_no_drift():
-    found = comparison.compare(MOST, table("unknown_words", [0.5] * 100), table("unknown_words", [0.5] * 100), TERMS)
+    found = compare(MOST, table("unknown_words", [0.5] * 100), table("unknown_words", [0.5] * 100), TERMS)
     assert found is not None
     assert (found.p, found.effect, found.examples) == (1.0, 0.0, ())
 
 
 @pytest.mark.parametrize(("mine", "direction", "value"), [("abbb", "up", "b"), ("aaac", "down", "b")])
 def test_of_labels_the_one_that_moved_is_told_in_its_direction(mine, direction, value):
-    found = comparison.compare(
-        LABEL, table("label:intent", list(mine) * 100), table("label:intent", list("ab") * 200), TERMS
-    )
+    found = compare(LABEL, table("label:intent", list(mine) * 100), table("label:intent", list("ab") * 200), TERMS)
     assert found is not None
     assert (found.direction, found.told) == (direction, f"answer with intent {value}")
     assert found.p < 1e-6
@@ -194,14 +195,14 @@ def test_of_labels_the_one_that_moved_is_told_in_its_direction(mine, direction, 
 @pytest.mark.parametrize(("window", "reference"), [([True] * 19, [True] * 300), ([True] * 300, [True] * 19), ([], [])])
 def test_too_little_says_nothing(window, reference):
     sides = (pl.DataFrame({"prediction": ["p"] * len(side), "refusals": side}) for side in (window, reference))
-    assert comparison.compare(FLAG, *sides, TERMS) is None
+    assert compare(FLAG, *sides, TERMS) is None
 
 
 def test_what_a_table_does_not_hold_says_nothing():
     other = table("pii", [True] * 100)
-    assert comparison.compare(FLAG, other, table("refusals", [False] * 100), TERMS) is None
+    assert compare(FLAG, other, table("refusals", [False] * 100), TERMS) is None
     nothing = other.with_columns(refusals=pl.lit(None, dtype=pl.Boolean))
-    assert comparison.compare(FLAG, nothing, table("refusals", [False] * 100), TERMS) is None
+    assert compare(FLAG, nothing, table("refusals", [False] * 100), TERMS) is None
 
 
 # --- windows of the log

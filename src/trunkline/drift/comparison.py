@@ -1,12 +1,14 @@
 """A window beside its reference: for each thing that is watched, how far it went and whether that is chance."""
 
-from typing import Literal, NamedTuple
+from collections import Counter
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from trunkline.drift import exact
-from trunkline.drift.exact import Bools, Counts, Floats
+from trunkline.drift.exact import Counts
 from trunkline.drift.watched import Watched
 
 # A conversation is extreme that is in this part of window and reference together.
@@ -54,51 +56,59 @@ class Terms(NamedTuple):
     examples: int
 
 
-def compare(watched: Watched, window: pl.DataFrame, reference: pl.DataFrame, terms: Terms) -> Compared | None:
+class Values(NamedTuple):
+    """What is known of one thing, one value a conversation, and the predictions that they are of, if any."""
+
+    values: NDArray[Any]
+    ids: NDArray[Any]
+
+
+def values(frame: pl.DataFrame, column: str) -> Values:
+    """The values of a table's column that are not null; none where it has no such column."""
+    if column not in frame.columns:
+        return Values(np.empty(0), np.empty(0, dtype=object))
+    every = frame[column].to_list()
+    known = np.array([value is not None for value in every], dtype=np.bool_)
+    kind = {pl.String: object, pl.Boolean: np.bool_}.get(type(frame.schema[column]), np.float64)
+    ids = np.array(frame["prediction"].to_list() if "prediction" in frame.columns else every, dtype=object)
+    return Values(np.array([value for value in every if value is not None], dtype=kind), ids[known])
+
+
+def compare(watched: Watched, here: Values, there: Values, terms: Terms) -> Compared | None:
     """Compare one thing.
 
     Args:
-        watched: names the column.
-        window: one row a conversation: ``prediction`` and the columns.
-        reference: one row a conversation: the columns.
+        watched: what is compared.
+        here: the window's.
+        there: the reference's.
         terms: see `Terms`.
 
     Returns:
         None where one of the two is too small to tell, or does not hold it.
     """
-    here, there = (_holding(frame, watched.column) for frame in (window, reference))
-    if min(here.height, there.height) < terms.least:
+    if min(here.values.size, there.values.size) < terms.least:
         return None
     if watched.form == "label":
         return _labels(watched, here, there, terms)
     if watched.form == "flag":
-        mine, theirs = (frame[watched.column].to_numpy() for frame in (here, there))
-        return _flag(watched, here, (mine, theirs), terms)
-    return _most(watched, here, there[watched.column].to_numpy(), terms)
+        return _flag(watched, here, there, terms)
+    return _most(watched, here, there, terms)
 
 
-def _holding(frame: pl.DataFrame, column: str) -> pl.DataFrame:
-    return frame.filter(pl.col(column).is_not_null()) if column in frame.columns else frame.clear()
-
-
-def _flag(watched: Watched, here: pl.DataFrame, sides: tuple[Bools, Bools], terms: Terms) -> Compared:
-    mine, theirs = sides
-    counts = Counts(int(mine.sum()), mine.size, int(theirs.sum()), theirs.size)
+def _flag(watched: Watched, here: Values, there: Values, terms: Terms) -> Compared:
+    counts = Counts(int(here.values.sum()), here.values.size, int(there.values.sum()), there.values.size)
     limit = exact.limit(counts, terms.level)
-    examples = here.filter(pl.Series(mine))["prediction"].head(terms.examples)
-    return _one(watched.told(0.0, ""), counts, limit, tuple(examples))
+    return _one(watched.told(0.0, ""), counts, limit, tuple(here.ids[here.values][: terms.examples]))
 
 
-def _most(watched: Watched, here: pl.DataFrame, theirs: Floats, terms: Terms) -> Compared:
-    mine: Floats = here[watched.column].to_numpy()
-    found = exact.largest(mine, theirs, PART)
+def _most(watched: Watched, here: Values, there: Values, terms: Terms) -> Compared:
+    found = exact.largest(here.values, there.values, PART)
     if found is None:
-        nothing = exact.Extreme(np.zeros(mine.size, bool), np.zeros(theirs.size, bool), float(mine[0]))
-        found = nothing
-    counts = Counts(int(found.window.sum()), mine.size, int(found.reference.sum()), theirs.size)
+        found = exact.Extreme(here.values > np.inf, there.values > np.inf, float(here.values[0]))
+    counts = Counts(int(found.window.sum()), here.values.size, int(found.reference.sum()), there.values.size)
     limit = exact.limit(counts, terms.level, of_all=True)
-    order = np.argsort(-mine, kind="stable")[: min(terms.examples, counts.hits)]
-    return _one(watched.told(found.at, ""), counts, limit, tuple(here["prediction"].gather(order)))
+    order = np.argsort(-here.values, kind="stable")[: min(terms.examples, counts.hits)]
+    return _one(watched.told(found.at, ""), counts, limit, tuple(here.ids[order]))
 
 
 def _one(told: str, counts: Counts, limit: float | None, examples: tuple[str, ...]) -> Compared:
@@ -107,20 +117,19 @@ def _one(told: str, counts: Counts, limit: float | None, examples: tuple[str, ..
     return Compared(counts, exact.chance(counts), direction, told, counts.share, limit, examples)
 
 
-def _labels(watched: Watched, here: pl.DataFrame, there: pl.DataFrame, terms: Terms) -> Compared:
+def _labels(watched: Watched, here: Values, there: Values, terms: Terms) -> Compared:
     """Every value of a closed field, in both directions; the one that is least likely to be chance is told."""
-    mine, theirs = here[watched.column], there[watched.column]
-    values = sorted({*mine.unique(), *theirs.unique()})
-    tables = [dict(side.value_counts().iter_rows()) for side in (mine, theirs)]
+    mine, theirs = (Counter(side.values.tolist()) for side in (here, there))
+    values = sorted({*mine, *theirs})
     found = []
     for value in values:
-        up = Counts(tables[0].get(value, 0), len(mine), tables[1].get(value, 0), len(theirs))
-        p, direction = exact.either(up)
-        gone = up.share - up.reference_share
-        found.append((min(1.0, p * len(values)), -abs(gone), gone < 0, value, up, direction))
+        counts = Counts(mine[value], here.values.size, theirs[value], there.values.size)
+        p, direction = exact.either(counts)
+        gone = counts.share - counts.reference_share
+        found.append((min(1.0, p * len(values)), -abs(gone), gone < 0, value, counts, direction))
     p, _, _, value, counts, direction = min(found, key=lambda one: one[:4])
-    apart = sum(abs(one[4].share - one[4].reference_share) for one in found) / 2
+    apart = -sum(one[1] for one in found) / 2
     # Where a value became rare, what came in its place says more than its few conversations.
     risen = max(found, key=lambda one: one[4].share - one[4].reference_share)[3]
-    examples = here.filter(mine == (value if direction == "up" else risen))["prediction"].head(terms.examples)
+    examples = here.ids[here.values == (value if direction == "up" else risen)][: terms.examples]
     return Compared(counts, p, direction, watched.told(0.0, value), apart, None, tuple(examples))

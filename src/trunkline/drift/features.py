@@ -15,14 +15,16 @@ from trunkline.records import Answer, Task
 # A word is known that so many training messages hold.
 _KNOWN = 3
 _MASKED = r"<(?:EMAIL|PHONE|IBAN|CARD)>"
+_WORDS = pl.col("text").str.to_lowercase().str.extract_all(r"\p{L}+")
 OTHER = "(another)"
 LABEL = "label:"
 
 
 def vocabulary(texts: pl.Series) -> pl.Series:
     """The words that at least three of the texts hold, in lower case."""
-    counted = _words(texts).unique(["row", "word"]).group_by("word").len()
-    return counted.filter(pl.col("len") >= _KNOWN)["word"].sort()
+    once = pl.LazyFrame({"text": texts}).select(word=_WORDS.list.unique()).explode("word").drop_nulls()
+    known = once.group_by("word").len().filter(pl.col("len") >= _KNOWN)
+    return known.select(pl.col("word").sort()).collect()["word"]
 
 
 def of_inputs(texts: pl.Series, known: pl.Series) -> pl.DataFrame:
@@ -36,20 +38,18 @@ def of_inputs(texts: pl.Series, known: pl.Series) -> pl.DataFrame:
         ``unknown_words`` (share of its words, null without words), ``long_inputs`` (characters), ``short_inputs`` (the
         negative of that), ``symbols`` (share of its characters that are no letters and no blanks) and ``pii``.
     """
-    words = _words(texts).with_columns(unknown=~pl.col("word").is_in(known.implode()))
-    share = words.group_by("row").agg(pl.col("unknown").mean())
-    rows = pl.DataFrame({"row": pl.int_range(len(texts), dtype=pl.UInt32, eager=True)})
-    length = texts.str.len_chars().cast(pl.Float64)
-    symbols = texts.str.replace_all(r"[\p{L}\s]", "").str.len_chars() / pl.when(length > 0).then(length)
-    frame = pl.DataFrame({"text": texts})
-    held = pii.mask_column(texts).held | texts.str.contains(_MASKED)
-    return frame.select(
-        rows.join(share, on="row", how="left", maintain_order="left")["unknown"].alias("unknown_words"),
+    length = pl.col("text").str.len_chars().cast(pl.Float64)
+    symbols = pl.col("text").str.count_matches(r"[^\p{L}\s]")
+    unknown = _WORDS.list.eval(~pl.element().is_in(known.implode()))
+    # One query, as each of its own takes longer than what it computes.
+    found = pl.LazyFrame({"text": texts}).select(
+        unknown.list.mean().alias("unknown_words"),
         length.alias("long_inputs"),
         (-length).alias("short_inputs"),
-        symbols.alias("symbols"),
-        held.set(texts.is_null(), None).alias("pii"),
+        (symbols / pl.when(length > 0).then(length)).alias("symbols"),
+        (pl.col("text").str.contains(_MASKED) | pl.lit(pii.mask_column(texts).held)).alias("pii"),
     )
+    return found.collect()
 
 
 def of_outputs(outputs: Sequence[str | None], task: Task) -> pl.DataFrame:
@@ -89,9 +89,3 @@ def _flags(outputs: Sequence[str | None], flags: list[bool]) -> pl.Series:
 
 def _value(found: str | None, allowed: Sequence[str]) -> str:
     return found if found is not None and found in allowed else OTHER
-
-
-def _words(texts: pl.Series) -> pl.DataFrame:
-    """One row a word, ``row`` counting the texts."""
-    found = texts.str.to_lowercase().str.extract_all(r"\p{L}+")
-    return pl.DataFrame({"word": found}).with_row_index("row").explode("word").drop_nulls("word")

@@ -72,14 +72,16 @@ def series(
     """
     found: dict[str, list[Step]] = {one.key: [] for one in watched}
     terms = comparison.Terms(rule.least, rule.alpha / PARTS / rule.a_month / max(len(watched), 1), rule.examples)
+    there = {
+        one.key: comparison.values(references[one.against], one.column) for one in watched if one.against in references
+    }
     for one in seen:
-        compared = {}
+        compared: dict[str, Compared | None] = {}
         for thing in watched:
             inside = thing.against == "start" and one.window.number < rule.first
-            reference = None if inside else references.get(thing.against)
-            compared[thing.key] = (
-                None if reference is None else comparison.compare(thing, one.conversations, reference, terms)
-            )
+            here = comparison.values(one.conversations, thing.column)
+            known = thing.key in there and not inside
+            compared[thing.key] = comparison.compare(thing, here, there[thing.key], terms) if known else None
         corrected = _corrected(compared, rule)
         for thing in watched:
             before = found[thing.key][-1].alarm if found[thing.key] else False
