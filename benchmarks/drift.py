@@ -101,7 +101,7 @@ def by_trunkline(folder: Path) -> Callable[[int], list[str]]:
         "holdout": half.select(pl.col("label").alias("label:label")),
     }
     nothing: dict[Any, float] = {"drift": 0.0}
-    rule = Rule(20, judging.PARTS * LEVEL, 1e-12, nothing, 1.0, 0, 5)
+    rule = Rule(20, judging.PARTS * LEVEL, 1e-12, nothing, 1.0, 1, 0, 5)
     totals = observed.Totals(SIZE, SIZE, None, None, None, None, None, None, None, {})
     start = datetime(2026, 10, 1, tzinfo=UTC)
 

@@ -34,6 +34,7 @@ def rule(**changes: object) -> Rule:
         clear=0.05,
         tolerated={"serving": 0.0, "drift": 0.0, "quality": 0.0},
         a_month=30.0,
+        together=1,
         first=2,
         examples=5,
     )
@@ -283,7 +284,8 @@ def test_a_conversation_counts_once_however_often_it_writes():
 
 def seen(number: int, **columns: list) -> Seen:
     count = len(next(iter(columns.values()), []))
-    frame = pl.DataFrame({"prediction": [f"p-{number}-{row}" for row in range(count)], **columns})
+    ids = [f"p-{number}-{row}" for row in range(count)]
+    frame = pl.DataFrame({"prediction": ids, "unit": ids, **columns})
     totals = observed.Totals(count, count, None, None, None, None, None, None, None, {})
     return Seen(windows.at(START, number, 24), totals, frame, {}, np.empty(0), ())
 
@@ -309,7 +311,7 @@ def test_a_month_without_any_change_has_at_most_alpha_windows_with_an_alarm_on_a
             [seen(number + 2, **sample(50)) for number in range(4)],
             things,
             {"training": reference, "holdout": reference},
-            rule(alpha=alpha, a_month=4.0, clear=1e-12),
+            rule(alpha=alpha, a_month=4.0, together=2, clear=1e-12),
         )
         counts[month] = sum(any(step.alarm for step in window) for window in zip(*found.values(), strict=True))
     # The tests of windows have half of alpha.
@@ -332,6 +334,27 @@ def test_a_difference_that_is_tolerated_is_no_alarm_however_sure_it_is():
     steps = drifting([0.1, 0.3], tolerated={"drift": 0.2})
     assert [step.alarm for step in steps] == [False, True]
     assert steps[0].p is not None and steps[0].p < 0.05
+
+
+def test_a_small_change_that_stays_is_found_in_the_last_windows_together():
+    shares = [0.01, 0.01, 0.045, 0.045, 0.045, 0.045, 0.045]
+    assert not any(step.alarm for step in drifting(shares))
+    steps = drifting(shares, together=5)
+    assert [step.alarm for step in steps] == [False] * 5 + [True] * 2
+    assert (steps[-1].windows, steps[-1].own.counts.size, steps[-1].compared.counts.size) == (5, 200, 1000)
+
+
+def test_what_is_over_is_no_alarm_though_the_last_windows_together_still_show_it():
+    assert [step.alarm for step in drifting([0.01, 0.5, 0.01, 0.01], together=4)] == [False, True, False, False]
+
+
+def test_windows_that_are_too_small_by_themselves_are_looked_at_together():
+    every = [seen(number + 2, refusals=[row < 5 for row in range(15)]) for number in range(3)]
+    reference = pl.DataFrame({"refusals": [row < 4 for row in range(400)]})
+    steps = judging.series([*every, seen(5, refusals=[])], [FLAG], {"holdout": reference}, rule(together=3))[FLAG.key]
+    assert [step.alarm for step in steps] == [False, True, True, False]
+    assert steps[1].own is None
+    assert steps[3].compared is None, "no traffic is no measurement, whatever came before"
 
 
 def test_a_reference_is_not_compared_with_itself():

@@ -89,8 +89,8 @@ def _compared(
 
 
 def _why(thing: Watched, newest: Seen, n: int, missing: Mapping[Against, str], rule: Rule) -> str:
-    if newest.conversations.height < rule.least:
-        return f"{number(newest.conversations.height)} conversations came, and {number(rule.least)} are needed."
+    if not newest.conversations.height:
+        return "no conversation came."
     if thing.against in missing:
         return f"{missing[thing.against]}."
     if thing.against == "start" and newest.window.number < rule.first:
@@ -103,8 +103,9 @@ def _why(thing: Watched, newest: Seen, n: int, missing: Mapping[Against, str], r
 def _sentence(thing: Watched, one: Compared, step: Step, rule: Rule) -> str:
     counts, p = one.counts, step.p
     article = "an" if one.told.startswith(("a", "i")) else "a"
+    where = "" if step.windows == 1 else f" of the last {step.windows} windows"
     text = (
-        f"{share(counts.share)} of {number(counts.size)} conversations have {article} {one.told}; "
+        f"{share(counts.share)} of {number(counts.size)} conversations{where} have {article} {one.told}; "
         f"of {number(counts.reference_size)} in {NAMES[thing.against]}, {share(counts.reference_share)} have"
     )
     if thing.form != "label" and one.effect <= 0:

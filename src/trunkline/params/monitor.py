@@ -45,7 +45,8 @@ class MonitorParams(Section):
 
     environment: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     hours: Annotated[float, Field(gt=0, le=720, allow_inf_nan=False)]
-    windows: Annotated[int, Field(ge=1)]
+    windows: Count
+    together: Count
     first: Count
     conversations: ConversationParams
     alpha: OpenShare
@@ -56,6 +57,12 @@ class MonitorParams(Section):
     usd_per_1000: Positive | None
     needs: tuple[Literal["serving", "drift", "quality", "cost", "provider"], ...] = Field(min_length=1)
     examples: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _windows_hold_what_is_looked_at_together(self) -> "MonitorParams":
+        if self.together > self.windows:
+            raise ValueError(f"together {self.together} is larger than windows {self.windows}")
+        return self
 
     @model_validator(mode="after")
     def _features_are_told_once(self) -> "MonitorParams":

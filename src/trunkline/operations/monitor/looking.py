@@ -94,6 +94,7 @@ def rule_of(params: Params) -> Rule:
         clear=settings.clear,
         tolerated=kinds,
         a_month=windows.a_month(settings.hours),
+        together=settings.together,
         first=settings.first,
         examples=settings.examples,
     )

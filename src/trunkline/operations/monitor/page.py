@@ -44,7 +44,7 @@ def _groups(looked: Looked, params: Params) -> list[tuple[str, list[tuple[str, M
 
 
 def _point(step: Step) -> Point:
-    one = step.compared
+    one = step.own or step.compared
     if one is None:
         return Point(None, None, None, False)
     # Two mixes of labels have a distance; that of the reference to itself is none.
