@@ -19,7 +19,7 @@ from trunkline import params, registry, transforms
 from trunkline.clients import files
 from trunkline.clients.git import tags
 from trunkline.clients.predictions import Database
-from trunkline.records.prediction import Assignment, Feedback, Outcome, Prediction
+from trunkline.records.prediction import Assignment, Feedback, Outcome, Prediction, Selection
 from trunkline.records.release import Content, Decision, message
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
@@ -200,6 +200,11 @@ class Traffic:
         found = self._database.find(id)
         assert found is not None
         return found
+
+    def known(self, number: int) -> list[str]:
+        """The ids of a day's predictions."""
+        since = START + timedelta(days=number)
+        return self._database.window(Selection(since=since, until=since + timedelta(days=1)))["prediction"].to_list()
 
     def add(self, *records: Assignment | Outcome | Feedback) -> None:
         """Log anything."""

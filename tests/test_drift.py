@@ -318,11 +318,11 @@ def test_a_month_without_any_change_has_at_most_alpha_windows_with_an_alarm_on_a
     assert 0 < counts.mean() <= alpha / 2 + 3 * counts.std() / np.sqrt(months)
 
 
-def drifting(shares: list[float], **changes: object) -> list[judging.Step]:
+def drifting(shares: list[float], size: int = 400, **changes: object) -> list[judging.Step]:
     every = [
         seen(number + 2, refusals=[row < share * 200 for row in range(200)]) for number, share in enumerate(shares)
     ]
-    reference = pl.DataFrame({"refusals": [row < 4 for row in range(400)]})
+    reference = pl.DataFrame({"refusals": [row < size // 100 for row in range(size)]})
     return judging.series(every, [FLAG], {"holdout": reference}, rule(**changes))["drift/refusals"]
 
 
@@ -337,9 +337,9 @@ def test_a_difference_that_is_tolerated_is_no_alarm_however_sure_it_is():
 
 
 def test_a_small_change_that_stays_is_found_in_the_last_windows_together():
-    shares = [0.01, 0.01, 0.045, 0.045, 0.045, 0.045, 0.045]
-    assert not any(step.alarm for step in drifting(shares))
-    steps = drifting(shares, together=5)
+    shares = [0.01, 0.01, 0.03, 0.03, 0.03, 0.03, 0.03]
+    assert not any(step.alarm for step in drifting(shares, 4000))
+    steps = drifting(shares, 4000, together=5)
     assert [step.alarm for step in steps] == [False] * 5 + [True] * 2
     assert (steps[-1].windows, steps[-1].own.counts.size, steps[-1].compared.counts.size) == (5, 200, 1000)
 

@@ -122,15 +122,16 @@ def test_wrong_answers_to_messages_that_look_as_always_are_found_by_labels_alone
     assert one.examples
 
 
-def with_labels(traffic: Traffic, ids: list[str], right: float) -> None:
-    """Say of a share of answers that they are right, of the others that something else was."""
+def with_labels(traffic: Traffic, ids: list[str], right: float, days: float = 0) -> None:
+    """Say of a share of answers that they are right, of the others that something else was; so many days later."""
     from trunkline.clients import predictions
 
     for place, id in enumerate(ids[:120]):
         found = traffic.find(id)
         said = found.outcome.output
         label = said if place < right * 120 else monitored.answer("card_lost", "low" if "low" not in said else "high")
-        feedback = logged.said(found.assignment, label=label, score=None, id=predictions.new_id())
+        time = found.assignment.time + timedelta(days=days)
+        feedback = logged.said(found.assignment, label=label, score=None, id=predictions.new_id(), time=time)
         traffic.add(feedback)
 
 
@@ -271,6 +272,9 @@ def test_the_same_log_and_moment_give_the_same_bytes_whatever_came_later(folder,
     before = [path.read_bytes() for path in (RECORD, TEXT, PAGE)]
     traffic.day(6, foreign=0.5)
     monitor(7)
+    with_labels(traffic, traffic.known(5), right=0.0, days=8)
+    monitored.release("v1.1.0")
+    monitored.assign("v1.1.0", monitored.START + timedelta(days=8), 2)
     monitor(6.9)
     assert [path.read_bytes() for path in (RECORD, TEXT, PAGE)] == before
 

@@ -72,7 +72,7 @@ def everything(features: Sequence[str], answer: Answer, guards: Iterable[str]) -
     for name in guards:
         words = f"request to which the guard {name} objected"
         found.append(Watched(f"serving/guard/{name}", "serving", "start", "flag", GUARD + name, words))
-    words = "feedback of {minus} or worse"
+    words = "feedback worse than {minus}"
     found.append(Watched("quality/feedback", "quality", "start", "most", "displeasure", words))
     for name in features:
         if name in _FEATURES:

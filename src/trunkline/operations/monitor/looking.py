@@ -54,7 +54,7 @@ def look(params: Params, release: Served, until: datetime) -> Looked:
     settings, rule = params.monitor, rule_of(params)
     guards = tuple(params.serve.guard)
     known = reference.gather(release.manifest, params)
-    ruler = Ruler(release.name, release.manifest.task, known.known, guards, params)
+    ruler = Ruler(release.name, release.manifest.task, known.known, guards, until, params)
     things = watched.everything(settings.features, release.manifest.task.answer, guards)
     # What was asked last must have had the time to be answered.
     ended = windows.whole(release.since, until - timedelta(seconds=params.serve.timeouts.total), settings.hours)

@@ -1,6 +1,7 @@
 """Windows of the prediction log, as they are watched."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -24,12 +25,14 @@ class Ruler(NamedTuple):
         release: name in the log.
         known: the vocabulary of training; None where it is not here.
         guards: ``name@version`` each.
+        until: what people said later is not known yet.
     """
 
     release: str
     task: Task
     known: pl.Series | None
     guards: tuple[str, ...]
+    until: datetime
     params: Params
 
 
@@ -42,7 +45,8 @@ def window(database: Database, ruler: Ruler, where: Window) -> Seen:
     settings = ruler.params.monitor
     chosen = Selection(since=where.since, until=where.until, release=ruler.release, environment=settings.environment)
     frame = observed.measured(database.texts(chosen), ruler.guards)
-    said = database.feedback(chosen).filter(pl.col("source").is_in(settings.sources)).sort("time", "prediction")
+    counts = pl.col("source").is_in(settings.sources) & (pl.col("time") < ruler.until)
+    said = database.feedback(chosen).filter(counts).sort("time", "prediction")
     drawn = observed.conversations(frame, settings.conversations.most)
     losses, wrong = _losses(frame, said, ruler)
     return Seen(

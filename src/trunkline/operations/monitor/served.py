@@ -34,7 +34,9 @@ def find(model: str, environment: str, until: datetime) -> Served:
         Error: none did, or nobody knows what it was made from.
     """
     state = registry.of(tags.known(), model)
-    entries = [one for one in registry.history(state, environment) if moments.parse(one.time) <= until]
+    known = [one for one in registry.history(state, environment) if moments.parse(one.time) <= until]
+    # What was decided later had not ended anything then.
+    entries = [one._replace(until=None) if _later(one, until) else one for one in known]
     if not entries or entries[-1].action == "empty":
         hint = f"`trunkline promote VERSION --to {environment}` lets one serve; see `trunkline history`"
         raise Error(f"no release of {model} serves in {environment}", hint)
@@ -52,3 +54,7 @@ def find(model: str, environment: str, until: datetime) -> Served:
         before=entries[place - 1].version if place else None,
         history=tuple(entries),
     )
+
+
+def _later(entry: Entry, until: datetime) -> bool:
+    return entry.until is not None and moments.parse(entry.until) > until

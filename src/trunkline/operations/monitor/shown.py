@@ -150,7 +150,7 @@ _SHOWN = {
     "tokens out": number,
     "usd per 1,000 predictions": number,
     "usd per million tokens": number,
-    "guard hits": share,
+    "hits of the busiest guard": share,
 }
 
 
