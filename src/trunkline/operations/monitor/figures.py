@@ -52,14 +52,15 @@ def series(points: Sequence[Point], ends: tuple[str, str], show: Callable[[float
     known = [value for point in points for value in point[:3] if value is not None]
     if not any(point.value is not None for point in points):
         return Markup("")
-    top = max([*known, 0.0]) * _ROOM or 1.0
+    highest = max([*known, 0.0])
+    top = highest * _ROOM or 1.0
     across = (_WIDTH - _LEFT - _RIGHT) / max(len(points) - 1, 1)
     up = (_HEIGHT - _TOP - _BOTTOM) / top
 
     def place(index: int, value: float) -> tuple[float, float]:
         return _LEFT + index * across, _HEIGHT - _BOTTOM - value * up
 
-    parts = [_level(0.0, show(0.0), up), _level(top / _ROOM, show(top / _ROOM), up)]
+    parts = [_level(level, show(level), up) for level in sorted({0.0, highest})]
     for kind, pick in (("limit", 2), ("reference", 1), ("line", 0)):
         parts += _lines([point[pick] for point in points], place, kind)
     for index, point in enumerate(points):
@@ -109,7 +110,7 @@ def served(spans: Sequence[Span], since: datetime, until: datetime) -> Markup:
         )
         if end <= begin:
             continue
-        kind = "bar" if number % 2 else "bar other"
+        kind = "bar" if number == len(spans) - 1 else "bar other"
         parts.append(svg.shape("rect", kind, x=f"{begin:.1f}", y=6, width=f"{end - begin:.1f}", height=26, rx=3))
         parts.append(svg.text(begin + 8, 24, cut(span.name, max(int((end - begin) / 9), 1)), "label strong"))
     parts += [
