@@ -23,8 +23,8 @@ import starter
 ROOT = Path(__file__).parent.parent
 REPOSITORY = "acme/support-triage"
 GITHUB = "https://github.com"
-LABELS = ("ubuntu-24.04", "self-hosted", "gpu-pr")
-WATCHED = ("GITHUB_TOKEN", "GH_TOKEN", "HF_TOKEN", "DVC_CONFIG")  # what only some steps may have
+LABELS = ("ubuntu-24.04", "self-hosted", "gpu-pr", "serving")
+WATCHED = ("GITHUB_TOKEN", "GH_TOKEN", "HF_TOKEN", "DVC_CONFIG", "PGPASSWORD")  # what only some steps may have
 SECRETS = {name: f"secret-{name.lower()}" for name in WATCHED if name != "GH_TOKEN"}
 _PINNED = re.compile(r"uses: ([\w-]+/([\w-]+))@([0-9a-f]{40})")
 # Records each call, and does what the test has ordered: exit code, outputs, files.
@@ -111,6 +111,7 @@ class ScratchRepository:
     folder: Path
     commands: Path
     heads: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=lambda: {"SERVING": "true"})
 
     def __post_init__(self) -> None:
         self.clone, self.origin = self.folder / "clone", self.folder / "origin.git"
@@ -153,7 +154,8 @@ class ScratchRepository:
             orders: by how a call begins: the ``exit`` code, ``outputs`` and ``files`` of a `recording` command.
         """
         starter.git(self.clone, "checkout", "--quiet", "topic" if name == "pull_request" else "main")
-        job = Job(workflow, name, event, SECRETS, orders or {})
+        variables = [part for key, value in self.variables.items() for part in ("--var", f"{key}={value}")]
+        job = Job(workflow, name, event, SECRETS, orders or {}, tuple(variables))
         return ended(*begin(self.clone, self.origin, self.folder / "home", job))
 
 
