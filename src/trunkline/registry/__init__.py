@@ -25,6 +25,7 @@ from trunkline.registry.rules import (
     pinned_by,
     promote,
     rollback,
+    rollout_path,
     standing,
     told,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "promote",
     "release",
     "rollback",
+    "rollout_path",
     "standing",
     "told",
 ]

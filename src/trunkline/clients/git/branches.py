@@ -86,6 +86,11 @@ def fetch(remote: str, branch: str) -> None:
     git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", remote, f"refs/heads/{branch}")
 
 
+def here(commit: str) -> bool:
+    """Whether a commit is in this clone."""
+    return attempt("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+
+
 def unmerged(remote: str, commit: str) -> str | None:
     """The remote's default branch, if it does not hold a commit yet.
 
@@ -126,6 +131,28 @@ def read(remote: str | None, branch: str, path: str) -> bytes | None:
     ref = f"refs/heads/{branch}" if remote is None else f"refs/remotes/{remote}/{branch}"
     done = attempt("cat-file", "blob", f"{ref}:{path}")
     return done.stdout if done.returncode == 0 else None
+
+
+def names(remote: str | None, prefix: str) -> list[str]:
+    """The branches below a prefix as this clone last knew them, such as ``env/production``; the arguments of `read`."""
+    place = "refs/heads/" if remote is None else f"refs/remotes/{remote}/"
+    return git("for-each-ref", f"--format=%(refname:lstrip={place.count('/')})", f"{place}{prefix}").decode().split()
+
+
+def at(commit: str, path: str) -> bytes | None:
+    """A file of a commit by its path from the repository's top; None when it is not there."""
+    done = attempt("cat-file", "blob", f"{commit}:{path}")
+    return done.stdout if done.returncode == 0 else None
+
+
+def versions(commit: str, path: str) -> list[bytes]:
+    """Each content that a file had up to a commit, the oldest first; none where it was absent.
+
+    Raises:
+        Error: the commit is not here.
+    """
+    told = git("log", "--reverse", "--format=%H", "--end-of-options", commit, "--", f":(top){path}").decode().split()
+    return [content for each in told if (content := at(each, path)) is not None]
 
 
 def push(remote: str, refs: Mapping[str, str], expected: Mapping[str, str | None]) -> None:
