@@ -1,6 +1,7 @@
 """A project whose releases are tried on simulated traffic: real clones, a real prediction log, a clock of its own."""
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,19 @@ METRICS = {
     "score": {"kind": "score", "tolerated": 0.0, "margins": [0.15, 0.15]},
 }
 STEPS = [{"weight": 0.25, "minutes": 0.2}, {"weight": 0.5, "minutes": 0.2}]
-PLAN = {"steps": STEPS, "placebos": 199, "metrics": METRICS, "hard_stops": {"error": 10}, "horizon_minutes": 60}
+PLAN = {
+    "steps": STEPS,
+    "placebos": 199,
+    "metrics": METRICS,
+    "hard_stops": {"error": 10},
+    "horizon_minutes": 60,
+    "poll_seconds": 10,
+}
+
+
+@cache
+def _parsed(text: str) -> Rollout:
+    return Rollout.parse(text.encode(), "the branch")
 
 
 class World:
@@ -54,20 +67,21 @@ class World:
         self.rng = np.random.default_rng(0)
         self.now = datetime.now(UTC).replace(microsecond=0)
         self._late: list[Record] = []
+        self.started = False
 
     def start(self, before: float = 2.0) -> Rollout:
         """Log stable alone for so many minutes, then start the canary."""
         self.now -= timedelta(minutes=before)
         self.traffic(60 * before)
         assert cli.main(["rollout", "start", CANARY]) == 0
+        self.started = True
         self.now = datetime.fromisoformat(self.rollout.started)
         return self.rollout
 
     @property
     def rollout(self) -> Rollout:
         """As the remote's branch says it."""
-        text = starter.git(self.origin, "show", f"env/production:{MODEL}.rollout.yaml")
-        return Rollout.parse(text.encode(), "test")
+        return _parsed(starter.git(self.origin, "show", f"env/production:{MODEL}.rollout.yaml"))
 
     @property
     def subjects(self) -> list[str]:
@@ -87,18 +101,14 @@ class World:
             canary: what is otherwise on it: `error` (rate), `slow` (factor on the upper half of the latencies),
                 `score` (loss), `silent` (logs nothing).
         """
-        rollout = self.rollout if self.running() else None
+        rollout = self.rollout if self.started else None
+        rollout = rollout if rollout is not None and not rollout.over else None
         records: list[Record] = []
         for offset in np.sort(self.rng.random(self.rng.poisson(rate * seconds)) * seconds).tolist():
             records += self._request(self.now + timedelta(seconds=offset), rollout, canary)
         self.now += timedelta(seconds=seconds)
         self.write([record for record in (*self._late, *records) if record.time <= self.now])
         self._late = [record for record in (*self._late, *records) if record.time > self.now]
-
-    def running(self) -> bool:
-        """Whether the branch has a rollout that is not over."""
-        path = f"{MODEL}.rollout.yaml"
-        return path in starter.git(self.origin, "ls-tree", "--name-only", "env/production") and not self.rollout.over
 
     def write(self, records: list[Any]) -> None:
         """Have records in the log."""

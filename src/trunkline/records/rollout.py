@@ -167,6 +167,7 @@ class Rollout(Record):
         because: what decided, such as ``worse``, ``enough`` or ``human``.
         reason: why, in a sentence.
         by: who did it; ``trunkline`` where the statistics decided.
+        assigned: the tag by which the stable version served when it started; once another one is, the rollout is over.
         accepted: the reasons to ask a human that a human has answered by ``resume``; they do not hold it again.
     """
 
@@ -184,6 +185,7 @@ class Rollout(Record):
     because: str
     reason: str
     by: str
+    assigned: str
     accepted: tuple[str, ...] = ()
 
     @classmethod

@@ -72,6 +72,7 @@ def start(wanted: Assigned, plan: Plan, state: Model, history: Sequence[Rollout]
         because=HUMAN if again else "start",
         reason=wanted.reason,
         by=wanted.by,
+        assigned=state.environments[wanted.environment].tag.name,
     )
 
 
@@ -79,13 +80,11 @@ def _check_free(wanted: Assigned, state: Model, history: Sequence[Rollout]) -> N
     last = history[-1] if history else None
     serves = state.environments.get(wanted.environment)
     if serves is None or serves.named is None:
-        problem = (
-            f"{wanted.environment} serves no release of {wanted.model} that {wanted.version} could be compared with"
-        )
+        problem = f"{wanted.environment} serves no release yet that {wanted.version} could be compared with"
         raise Error(problem, f"`trunkline promote {wanted.version} --to {wanted.environment}`")
     if str(serves.named) == wanted.version:
         raise Error(f"{wanted.environment} serves {wanted.version} already", "see `trunkline status`")
-    if last is not None and not last.over and last.stable == str(serves.named):
+    if last is not None and not last.over and last.assigned == serves.tag.name:
         problem = f"{wanted.environment} is trying {last.canary} already, since {last.started}"
         raise Error(problem, "wait for it, or `trunkline rollout rollback --reason TEXT`")
 
@@ -120,14 +119,15 @@ def after(rollout: Rollout, decision: Decision, now: str) -> Rollout | None:
     return None
 
 
-def overtaken(rollout: Rollout, serves: str, now: str) -> Rollout | None:
-    """What becomes of a rollout when the environment no longer serves its stable version; None while it does.
+def overtaken(rollout: Rollout, serves: str, tag: str, now: str) -> Rollout | None:
+    """What becomes of a rollout when something was assigned to the environment meanwhile; None while nothing was.
 
     Args:
         serves: the version that the environment's branch says.
+        tag: the assignment's, there.
         now: UTC time, ISO 8601.
     """
-    if rollout.over or serves == rollout.stable:
+    if rollout.over or tag == rollout.assigned:
         return None
     arrived = serves == rollout.canary
     said = {
@@ -136,7 +136,7 @@ def overtaken(rollout: Rollout, serves: str, now: str) -> Rollout | None:
         "since": now,
         "action": "promote" if arrived else "rollback",
         "because": "overtaken",
-        "reason": f"{rollout.environment} was given {serves} meanwhile",
+        "reason": f"{rollout.environment} was given {serves} by {tag} meanwhile",
         "by": STATISTICS,
     }
     return rollout.model_copy(update=said)

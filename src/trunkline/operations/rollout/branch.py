@@ -31,6 +31,8 @@ class Branch:
         self.model, self.environment = model, environment
         self.name = registry.branch(environment)
         self._path = registry.rollout_path(model)
+        # A commit never changes, and one looks far more often than a rollout does.
+        self._read: tuple[str | None, Rollout | None] = None, None
 
     def head(self) -> str | None:
         """The branch's commit now; None where there is no such branch.
@@ -59,8 +61,11 @@ class Branch:
         Raises:
             Error: the file there is no rollout.
         """
-        content = None if head is None else branches.at(head, self._path)
-        return None if content is None else Rollout.parse(content, f"{self._path} of {self.name}")
+        if head is None or head != self._read[0]:
+            content = None if head is None else branches.at(head, self._path)
+            found = None if content is None else Rollout.parse(content, f"{self._path} of {self.name}")
+            self._read = head, found
+        return self._read[1]
 
     def history(self, head: str | None) -> list[Rollout]:
         """All that the branch has said about rollouts up to a commit, the oldest first.
@@ -75,8 +80,9 @@ class Branch:
         """What becomes of a rollout because the environment was given another release; None where it was not."""
         content = None if head is None else branches.at(head, registry.path(self.model))
         serving = None if content is None else yaml.safe_load(content)
-        serves = serving.get("version") if isinstance(serving, dict) else None
-        return state.overtaken(rollout, str(serves), now) if serves else None
+        if not isinstance(serving, dict):
+            return None
+        return state.overtaken(rollout, str(serving.get("version")), str(serving.get("tag")), now)
 
     def amend(self, decide: "Callable[[str | None, list[Tag]], Written | None]") -> Rollout | None:
         """Write what ``decide`` makes of the branch and the tags as they are; None where nothing was to be done.
