@@ -1,11 +1,17 @@
 """Rollouts from start to end: real clones of a real remote, a real prediction log, simulated traffic."""
 
+import contextlib
+import json
 import os
+import pty
 import signal
 import subprocess
 import sys
-from datetime import timedelta
+import termios
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from xml.etree import ElementTree
 
 import polars as pl
 import pytest
@@ -17,9 +23,10 @@ from rollouts import CANARY, MODEL, STABLE, World
 from trunkline import cli, rollout
 from trunkline.clients.git import tags
 from trunkline.errors import Error
-from trunkline.operations.rollout import replaying
+from trunkline.operations.rollout import replaying, telling
 from trunkline.operations.rollout.looking import Controller
 from trunkline.records.release import Decision
+from trunkline.rollout import requests
 
 
 @pytest.fixture
@@ -88,9 +95,9 @@ def test_what_is_held_still_ends_when_it_is_shown_to_be_worse_and_never_advances
     world.start()
     world.play(20)
     assert cli.main(["rollout", "hold", "--reason", "the summer sale begins", "--by", "ann"]) == 0
-    assert world.play(200) == []
+    assert world.play(100) == []
     assert (world.rollout.state, world.rollout.weight, world.rollout.by) == ("held", 0.25, "ann")
-    assert actions(world.play(200, error=0.6)) == [("rollback", 0.0)]
+    assert actions(world.play(200, error=0.4)) == [("rollback", 0.0)]
 
 
 def test_what_a_human_answered_is_not_asked_again(nameless, monkeypatch):
@@ -113,6 +120,19 @@ def test_a_human_promotes_what_is_held_with_name_and_reason(world, capsys):
     assert (world.rollout.state, world.rollout.because, world.rollout.by) == ("promoted", "human", "ann")
     assert world.serves()["version"] == CANARY
     assert (world.serves()["by"], world.serves()["action"]) == ("ann", "promote")
+
+
+def test_each_rollout_draws_a_salt_of_its_own(nameless, monkeypatch):
+    with monkeypatch.context() as patch:
+        world = World(nameless, patch)
+    monkeypatch.chdir(world.clones[0])
+    releases.releases(world.clones[0], "v1.2.0")
+    salts = set()
+    for version in (CANARY, "v1.2.0"):
+        assert cli.main(["rollout", "start", version]) == 0
+        salts.add(world.rollout.plan.salt)
+        cli.main(["rollout", "rollback", "--reason", "again"])
+    assert [len(salt) for salt in salts] == [32, 32]
 
 
 def test_a_human_rolls_back_and_the_version_is_not_tried_again_by_itself(world, capsys):
@@ -280,7 +300,8 @@ def test_a_request_without_an_answer_is_a_failure_once_no_answer_can_come(world)
     after = controller.look(world.now.timestamp()).seen
     row = after.log.filter(pl.col("unit") == unit)
     assert row["error"].to_list() == [None]
-    assert after.arms["canary"].bad == before.arms["canary"].bad + 1
+    without = requests.arms(after.log.filter(pl.col("unit") != unit), world.rollout.plan)
+    assert after.arms["canary"].bad == without["canary"].bad + 1
 
 
 def rollout_arm(world, unit: str) -> str:
@@ -327,3 +348,191 @@ def test_without_a_database_or_a_remote_nothing_is_decided(world, capsys):
     with pytest.raises(Error, match="ls-remote"):
         Controller(world.settings, "production").look(world.now.timestamp())
     assert world.rollout.action == "start"
+
+
+def test_a_step_by_command_says_what_was_decided_and_exits_with_the_verdict(world, monkeypatch, capsys):
+    world.start()
+    monkeypatch.setattr("trunkline.operations.rollout.time.time", lambda: world.now.timestamp())
+    world.traffic(15)
+    capsys.readouterr()
+    assert cli.main(["rollout", "step"]) == 4
+    out = capsys.readouterr().out
+    assert out.startswith(f"{MODEL} {CANARY} in production at 25.0 %: hold (evidence): not yet shown at 25%: error ")
+    world.traffic(60, error=1.0)
+    assert cli.main(["rollout", "step"]) == 3
+    assert f"{MODEL} {CANARY} in production at 0.0 %: " in capsys.readouterr().out
+    assert cli.main(["rollout", "step"]) == 3, "what is over stays over"
+    assert cli.main(["rollout", "step", "--reason", "x"]) == 1
+    assert "rollout step takes no --reason" in capsys.readouterr().err
+
+
+def test_status_says_what_runs_by_what_evidence_and_what_it_waits_for(world, monkeypatch, capsys):
+    world.start()
+    monkeypatch.setattr("trunkline.operations.rollout.time.time", lambda: world.now.timestamp())
+    world.traffic(20)
+    capsys.readouterr()
+    assert cli.main(["rollout", "status"]) == 0
+    out = capsys.readouterr().out
+    lines = [line.split() for line in out.splitlines()]
+    assert out.splitlines()[0] == f"{MODEL} {CANARY} in production at 25.0 %, against {STABLE}: running"
+    arms = {line[0]: [int(cell) for cell in line[1:]] for line in lines if line and line[0] in ("canary", "stable")}
+    assert 20 < arms["canary"][0] < 80 < arms["stable"][0]
+    assert 0 < arms["canary"][2] < 20
+    assert [line[0] for line in lines if line and line[0] in rollouts.METRICS] == ["error", "latency_ms", "score"]
+    assert "waits: not yet shown at 25%" in out
+    assert out.endswith("report: reports/rollout.md\n")
+    assert len(world.subjects) == 2, "looking changes nothing"
+    cli.main(["rollout", "hold", "--reason", "wait\x1b[2J here", "--by", "ann"])
+    capsys.readouterr()
+    assert cli.main(["rollout", "status"]) == 0
+    out = capsys.readouterr().out
+    assert "waits for a human: wait" in out
+    assert "\x1b" not in out
+
+
+def test_history_and_status_tell_what_was_tried_by_whom_and_why(world, capsys):
+    world.start()
+    cli.main(["rollout", "rollback", "--reason", "refunds go wrong", "--by", "bob"])
+    capsys.readouterr()
+    assert cli.main(["history"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "#v1.1.0#" in line]
+    assert [(row[1], row[2], row[4], row[5], row[6]) for row in rows] == [
+        (CANARY, STABLE, "25%", "start", "clone-0"),
+        (CANARY, STABLE, "0%", "rollback", "bob"),
+    ]
+    assert cli.main(["history", "--environment", "production", "--json"]) == 0
+    events = [one for one in json.loads(capsys.readouterr().out) if "rollout" in one]
+    assert [(one["action"], one["reason"]) for one in events] == [
+        ("start", "no reason given"),
+        ("rollback", "refunds go wrong"),
+    ]
+    assert cli.main(["history", "--environment", "staging", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert cli.main(["status"]) == 0
+    assert f"- {CANARY} tried in production: rollback by bob at " in capsys.readouterr().out
+
+
+def test_a_file_that_is_no_rollout_is_named_and_decides_nothing(world, capsys):
+    world.start()
+    path = f"{MODEL}.rollout.yaml"
+    starter.git(world.clones[1], "fetch", "-q", "origin", "env/production")
+    starter.git(world.clones[1], "checkout", "-q", "FETCH_HEAD")
+    (world.clones[1] / path).write_text("state: running\nweight: 2\n")
+    starter.git(world.clones[1], "commit", "-qam", "by hand")
+    starter.git(world.clones[1], "push", "-q", "origin", "HEAD:env/production")
+    with pytest.raises(Error, match=f"{path} of env/production: "):
+        Controller(world.settings, "production").look(world.now.timestamp())
+    assert cli.main(["status"]) == 0
+    assert f"- {path} of env/production: " in capsys.readouterr().out
+    starter.git(world.clones[1], "revert", "--no-edit", "HEAD")
+    starter.git(world.clones[1], "push", "-q", "origin", "HEAD:env/production")
+    assert not Controller(world.settings, "production").look(world.now.timestamp()).rollout.over
+
+
+WATCH = [sys.executable, "-m", "trunkline", "rollout", "watch"]
+
+
+@pytest.fixture
+def quick(nameless, monkeypatch):
+    world = World(nameless, monkeypatch, poll_seconds=0.5, alpha={"planned": 1e-9, "reserve": 1e-9, "ratio": 0.01})
+    world.start(0.5)
+    return world
+
+
+def said_by(process, text: str) -> str:
+    """Lines of stderr up to one that holds a text."""
+    lines = []
+    while text not in (lines[-1] if lines else ""):
+        line = process.stderr.readline()
+        assert line, f"{text!r} was not said: {lines}"
+        lines.append(line)
+    return lines[-1]
+
+
+def test_a_watch_outlives_its_database_and_ends_with_the_rollout(quick):
+    quick.traffic(0.5)
+    away = quick.database.with_suffix(".away")
+    with subprocess.Popen(WATCH, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        said_by(process, "hold (")
+        quick.database.rename(away)
+        assert "nothing is decided meanwhile" in said_by(process, "there is no prediction log")
+        away.rename(quick.database)
+        said_by(process, "hold (")
+        for _ in range(40):
+            quick.now = datetime.now(UTC)
+            quick.traffic(0.5, rate=100, error=1.0)
+            time.sleep(0.5)
+            if process.poll() is not None:
+                break
+        out, _ = process.communicate(timeout=20)
+        assert process.returncode == 3
+    assert "stop by trunkline (hard stop): 10 in a row on the canary: error" in out
+    assert quick.rollout.state == "rolled_back"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_watch_ends_cleanly_by_a_signal_and_the_rollout_goes_on(quick, number):
+    quick.traffic(0.5)
+    with subprocess.Popen(WATCH, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        said_by(process, "hold (")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+        assert process.returncode == 4
+    assert "Traceback" not in err
+    assert "hold (" in out
+    assert quick.rollout.state == "running"
+
+
+def test_in_a_terminal_a_watch_draws_traffic_evidence_and_what_it_waits_for(quick):
+    quick.traffic(5)
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, 150))
+    with subprocess.Popen(WATCH, stderr=theirs, stdout=subprocess.PIPE, text=True) as process:
+        os.close(theirs)
+        seen = ""
+        while "waits: " not in seen:
+            seen += os.read(ours, 4096).decode()
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(OSError):
+            while os.read(ours, 4096):
+                pass
+        process.wait(timeout=20)
+    for words in ("against v1.0.0: running", "requests", "e no worse", "latency_ms above p75"):
+        assert words in seen
+
+
+def test_nothing_to_watch_is_an_error(world, capsys):
+    assert cli.main(["rollout", "watch"]) == 1
+    assert "nothing was ever tried in production" in capsys.readouterr().err
+
+
+def test_the_report_of_a_whole_rollout_shows_ramp_evidence_and_bad_requests(world, capsys):
+    world.start()
+    looks = world.play(900)
+    assert world.rollout.state == "promoted"
+    telling.status(world.settings, "production", world.now.timestamp() + 60)
+    report = Path("reports/rollout.md").read_text()
+    assert report.splitlines()[0].startswith(f"# Rollout {MODEL}#production#{CANARY}#")
+    assert report.splitlines()[0].endswith(": promoted")
+    rows = [line for line in report.splitlines() if line.startswith("| 20")]
+    assert [row.split(" | ")[2] for row in rows] == ["start", "advance", "promote"]
+    assert f"| canary | {looks[-1].seen.arms['canary'].requests:,} |" in report
+    drawn = ElementTree.parse("reports/rollout.svg").getroot()  # noqa: S314
+    curves = [each for each in drawn if each.tag.endswith("polyline")]
+    assert [each.get("class") for each in curves] == ["canary", "worse", "no_worse", "stable", "canary"]
+    ramp = [float(place.split(",")[1]) for place in curves[0].get("points").split()]
+    assert ramp == sorted(ramp, reverse=True), "the share only goes up, and up is less"
+    bad = [float(place.split(",")[1]) for place in curves[4].get("points").split()]
+    assert bad == sorted(bad, reverse=True)
+    assert starter.git(world.clones[0], "status", "--porcelain", "reports") in ("", "?? reports/")
+
+
+def test_without_its_log_a_rollout_is_still_told(world, capsys):
+    world.start()
+    world.database.unlink()
+    assert cli.main(["rollout", "status"]) == 0
+    out = capsys.readouterr().out
+    assert f"{CANARY} in production at 25.0 %, against {STABLE}: running" in out
+    assert "the prediction log could not be read: there is no prediction log" in out
+    assert "could not be read" in Path("reports/rollout.md").read_text()
+    assert not Path("reports/rollout.svg").exists()

@@ -52,7 +52,7 @@ def from_table(table: pl.DataFrame, plan: Plan) -> Rows:
         Error: as `part`, or the weights go down.
     """
     rows, units = _read(table, plan)
-    rows = rows.taken(_going_on(table["weight"], rows.weight))
+    rows = rows.taken(_going_on(rows, plan.silence_seconds))
     _check_arms(rows, units, plan)
     return rows
 
@@ -148,20 +148,25 @@ def _outcome(column: pl.Series, plan: Plan, late: NDArray[np.bool_]) -> Floats:
     return np.where(np.isnan(outcome) & ~late, 1.0, outcome) if never_answered else outcome
 
 
-def _going_on(column: pl.Series, weight: Floats) -> slice:
+def _going_on(rows: Rows, silence: float) -> slice:
     """The rows until the weight falls back to 0, which ends a rollout.
 
-    A request that was assigned at a smaller weight may be answered after one of the next step: such rows stay.
+    A request that was assigned at a smaller weight, or before the rollout, may be answered after one of the next
+    step: such rows stay. At 0 it is for good, or for longer than ``silence`` seconds.
     """
+    weight = rows.weight
     begun = np.flatnonzero(weight > 0)
-    ended = np.flatnonzero((weight == 0) & (np.arange(weight.size) > begun[0])) if begun.size else begun
+    fallen = np.flatnonzero((weight == 0) & ~rows.late & (np.arange(weight.size) > begun[0])) if begun.size else begun
+    following = np.searchsorted(begun, fallen)
+    again = np.append(rows.time[begun], np.inf)[following]
+    ended = fallen[again - rows.time[fallen] > silence]
     going_on = slice(0, int(ended[0]) if ended.size else weight.size)
     _, first = np.unique(weight[going_on], return_index=True)
     back = np.flatnonzero(np.diff(first) < 0)
     if back.size:
         # Weights are in order here, so the smaller of the two came first in the ramp, but later in the log.
         row = int(first[back[0]])
-        problem = f"the log's weight goes down in row {row}, from {column[row - 1]} to {column[row]}"
+        problem = f"the log's weight goes down in row {row}, from {weight[row - 1]:g} to {weight[row]:g}"
         raise Error(problem, "a ramp only goes up: replay one rollout at a time")
     return going_on
 

@@ -23,12 +23,19 @@ BY_HUMAN: tuple[By, ...] = ("promote", "hold", "resume", "rollback")
 
 
 def past(contents: Sequence[bytes], where: str) -> list[Rollout]:
-    """All that the branch's history says, the oldest first.
+    """All that the branch's history says, the oldest first; what was no rollout and was mended since is passed over.
 
     Raises:
-        Error: one of them is no rollout.
+        Error: the last one is no rollout.
     """
-    return [Rollout.parse(content, where) for content in contents]
+    found = []
+    for number, content in enumerate(contents, start=1):
+        try:
+            found.append(Rollout.parse(content, where))
+        except Error:
+            if number == len(contents):
+                raise
+    return found
 
 
 def rejected(history: Sequence[Rollout]) -> Version | None:

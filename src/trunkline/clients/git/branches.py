@@ -133,10 +133,18 @@ def read(remote: str | None, branch: str, path: str) -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def names(remote: str | None, prefix: str) -> list[str]:
-    """The branches below a prefix as this clone last knew them, such as ``env/production``; the arguments of `read`."""
+def histories(remote: str | None, prefix: str, path: str) -> dict[str, list[bytes]]:
+    """By branch below a prefix, as this clone last knew it: each content that a file had, the oldest first.
+
+    Args:
+        remote: whose branches; None for this clone's own.
+        prefix: such as ``env/``.
+        path: from the repository's top.
+    """
     place = "refs/heads/" if remote is None else f"refs/remotes/{remote}/"
-    return git("for-each-ref", f"--format=%(refname:lstrip={place.count('/')})", f"{place}{prefix}").decode().split()
+    form = f"--format=%(refname:lstrip={place.count('/')})"
+    names = git("for-each-ref", form, f"{place}{prefix}").decode().split()
+    return {name: versions(f"{place}{name}", path) for name in names}
 
 
 def at(commit: str, path: str) -> bytes | None:
@@ -146,7 +154,7 @@ def at(commit: str, path: str) -> bytes | None:
 
 
 def versions(commit: str, path: str) -> list[bytes]:
-    """Each content that a file had up to a commit, the oldest first; none where it was absent.
+    """Each content that a file had up to a commit, or a ref's, the oldest first; none where it was absent.
 
     Raises:
         Error: the commit is not here.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from trunkline.errors import Error
-from trunkline.operations.rollout import deciding, kubernetes, replaying, view, watching
+from trunkline.operations.rollout import deciding, kubernetes, replaying, telling, view, watching
 from trunkline.operations.rollout.looking import Controller
 from trunkline.params import Params
 from trunkline.rollout.state import BY_HUMAN
@@ -23,7 +23,7 @@ TAKES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     **{action: (("reason",), ("environment", "by")) for action in BY_HUMAN},
     "replay": (("what",), ("plan",)),
     "export": (("what",), ("environment",)),
-    "analyse": (("canary",), ("weight",)),
+    "analyse": (("canary",), ("weight", "environment")),
 }
 _SHOWN = {"what": {"start": "VERSION", "export": "FILE"}}
 
@@ -69,7 +69,7 @@ def run(params: Params, action: str, **given: Unpack[Given]) -> tuple[str, Verdi
         case "promote" | "hold" | "resume" | "rollback":
             return deciding.human(params, environment, action, reason, by), Verdict.PASS
         case "status":
-            return view.status(Controller(params, environment).look(time.time(), act=False)), Verdict.PASS
+            return telling.status(params, environment, time.time()), Verdict.PASS
         case "step":
             look = Controller(params, environment).look(time.time())
             return view.line(look), look.verdict
@@ -78,7 +78,8 @@ def run(params: Params, action: str, **given: Unpack[Given]) -> tuple[str, Verdi
         case "export":
             return replaying.export(params, environment, Path(what), time.time())
         case "analyse":
-            return kubernetes.analyse(params, given["canary"] or "", given["weight"], time.time())
+            asked = kubernetes.Asked(given["canary"] or "", given["weight"], given["environment"])
+            return kubernetes.analyse(params, asked, time.time())
         case _:
             return replaying.replay(params, Path(what), given["plan"])
 

@@ -71,7 +71,7 @@ class Branch:
         """All that the branch has said about rollouts up to a commit, the oldest first.
 
         Raises:
-            Error: one of them is no rollout.
+            Error: the last one is no rollout.
         """
         contents = [] if head is None else branches.versions(head, self._path)
         return state.past(contents, f"{self._path} of {self.name}")

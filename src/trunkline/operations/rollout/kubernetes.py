@@ -1,6 +1,7 @@
 """The analysis that a Kubernetes Job runs: of a canary's release, without a rollout on the branch."""
 
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import polars as pl
 
@@ -14,12 +15,25 @@ from trunkline.rollout import requests, unhashed
 from trunkline.verdict import Verdict
 
 
-def analyse(params: Params, canary: str, weight: float | None, now: float) -> tuple[str, Verdict]:
+class Asked(NamedTuple):
+    """What a Job asks about.
+
+    Attributes:
+        canary: ``v1.2.0`` or ``<model>@v1.2.0``.
+        weight: of the step that is to be left; None asks only whether the canary is worse.
+        environment: None takes that of the canary's last request.
+    """
+
+    canary: str
+    weight: float | None
+    environment: str | None
+
+
+def analyse(params: Params, asked: Asked, now: float) -> tuple[str, Verdict]:
     """Judge a release that is served as canary by what the prediction log holds of it since its first request.
 
     Args:
-        canary: ``v1.2.0`` or ``<model>@v1.2.0``.
-        weight: of the step that is to be left; None asks only whether the canary is worse.
+        asked: by the Job.
         now: seconds since 1970.
 
     Returns:
@@ -32,27 +46,28 @@ def analyse(params: Params, canary: str, weight: float | None, now: float) -> tu
     requests.check(params.rollout, params.serve.guard, params.serve.log.output)
     windows = float(params.deploy.kubernetes.poll_seconds)
     plan = params.rollout.model_copy(update={"method": "counts", "salt": None, "poll_seconds": windows})
-    release = f"{params.project.name}@{registry.release(canary, params.project.name)}"
+    release = f"{params.project.name}@{registry.release(asked.canary, params.project.name)}"
+    selection = Selection(release=release, environment=asked.environment)
     until = now - SETTLES_S
     with predictions.reading(params.serve.log) as database:
-        before, during = _logs(database, release, plan, params.serve.timeouts.total, until)
-    decision = unhashed.judge(plan, before, during, weight, until)
+        before, during = _logs(database, selection, plan, params.serve.timeouts.total, until)
+    decision = unhashed.judge(plan, before, during, asked.weight, until)
     return decision.model_dump_json(), decision.verdict
 
 
 def _logs(
-    database: predictions.Database, release: str, plan: Plan, timeout_s: float, until: float
+    database: predictions.Database, canary: Selection, plan: Plan, timeout_s: float, until: float
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The logs of stable before the canary's first request, and of both since."""
-    mine = database.window(Selection(release=release)).filter(pl.col("arm") == "canary")
+    mine = database.window(canary).filter(pl.col("arm") == "canary").sort("time")
     if mine.is_empty():
-        empty = requests.table(mine, database.feedback(Selection(release=release)).clear(), plan, timeout_s, until)
+        empty = requests.table(mine, database.feedback(canary).clear(), plan, timeout_s, until)
         return empty, empty
     first: datetime = mine["time"][0]
     selection = Selection(since=first - timedelta(minutes=plan.horizon_minutes), environment=mine["environment"][-1])
     window, feedback = database.window(selection), database.feedback(selection)
-    stable = (pl.col("arm") == "stable") & (pl.col("release") != release)
-    arms = window.filter(stable | ((pl.col("arm") == "canary") & (pl.col("release") == release)))
+    stable = (pl.col("arm") == "stable") & (pl.col("release") != canary.release)
+    arms = window.filter(stable | ((pl.col("arm") == "canary") & (pl.col("release") == canary.release)))
     earlier = arms.filter(pl.col("time") < first).with_columns(weight=pl.lit(0.0))
     since = unhashed.weighted(arms.filter(pl.col("time") >= first), plan.poll_seconds)
     begun = first.astimezone(UTC).timestamp()

@@ -16,6 +16,7 @@ from trunkline.records.rollout import Rollout
 from trunkline.rollout import requests
 from trunkline.rollout.decision import Decision
 from trunkline.rollout.following import Following
+from trunkline.rollout.trace import Point, trace
 
 # A record is in the database this many seconds after it was made, unless the database or its gateway is slow.
 SETTLES_S = 1.0
@@ -49,6 +50,7 @@ class Reader:
         self._window: pl.DataFrame | None = None
         self._feedback: pl.DataFrame | None = None
         self._following: Following | None = None
+        self._stable: pl.DataFrame | None = None
 
     def look(self, now: float) -> Seen:
         """Take in what has come.
@@ -65,9 +67,21 @@ class Reader:
             log = self._table(until)
             following = self._following
             if following is None or not following.begun or not following.fits(log):
-                following = Following(self._rollout.plan, self._before(database), self._rollout.accepted)
+                self._stable = self._before(database)
+                following = Following(self._rollout.plan, self._stable, self._rollout.accepted)
         self._following = following
         return Seen(following.look(log, until), requests.arms(log, self._rollout.plan), log)
+
+    def trace(self, now: float) -> list[Point]:
+        """Looks spread evenly over the rollout, on what the last `look` read.
+
+        Raises:
+            Error: the log cannot be trusted.
+        """
+        if self._stable is None:
+            raise AssertionError("one looks before one traces")
+        until = now - SETTLES_S
+        return trace(self._rollout.plan, self._stable, self._table(until), until, self._rollout.accepted)
 
     def whole(self, now: float) -> pl.DataFrame:
         """The rollout's log up to now, with stable's rows before it, for `trunkline rollout replay`.

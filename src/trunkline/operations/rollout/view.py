@@ -43,7 +43,7 @@ def traffic(seen: Seen) -> list[str]:
 
 def signals(decision: Decision) -> list[str]:
     """Each signal's events or scores and its e-values, with the values that decide."""
-    rows = [_signal(state) for state in decision.signals]
+    rows = [signal(state) for state in decision.signals]
     limits = decision.limits
     last = ("limit", "", "", f"{limits['e_worse_mean']:g} (mean)", f"{limits['e_no_worse']:g} (each)", "", "")
     return terminal.table([_SIGNALS, *rows, last], numbers=True)
@@ -66,7 +66,8 @@ def _state(rollout: Rollout) -> str:
     return {"held": "held for a human", "rolled_back": "rolled back"}.get(rollout.state, rollout.state)
 
 
-def _signal(state: SignalState) -> tuple[str, ...]:
+def signal(state: SignalState) -> tuple[str, ...]:
+    """A row of the table of signals."""
     return (
         state.signal,
         f"{state.canary:,}",
