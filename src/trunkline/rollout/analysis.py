@@ -55,8 +55,8 @@ class Analysis:
         if self._final is not None:
             return
         rows = window.rows
-        if rows.weight[-1] > self._weight:
-            self._weight, self._since = float(rows.weight[-1]), window.start
+        if (weight := float(rows.weight.max())) > self._weight:
+            self._weight, self._since = weight, window.start
         self._clock, self._time = window.clock, float(rows.time[-1])
         broken = self._hard_stops.add(rows)
         worse = self._tests.add(window)
