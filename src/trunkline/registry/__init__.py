@@ -17,6 +17,7 @@ from trunkline.registry.grammar import (
     release,
 )
 from trunkline.registry.history import FORGED, Entry, history
+from trunkline.registry.pins import Pin, pinnable, serving
 from trunkline.registry.rules import (
     PRODUCTION,
     branch,
@@ -44,6 +45,7 @@ __all__ = [
     "Event",
     "Model",
     "Part",
+    "Pin",
     "Registration",
     "Version",
     "branch",
@@ -56,11 +58,13 @@ __all__ = [
     "of",
     "parse",
     "path",
+    "pinnable",
     "pinned_by",
     "promote",
     "release",
     "rollback",
     "rollout_path",
+    "serving",
     "standing",
     "told",
 ]
