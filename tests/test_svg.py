@@ -23,3 +23,11 @@ def test_text_and_titles_are_text(content):
 
 def test_an_underscore_in_an_attributes_name_is_a_hyphen():
     assert svg.shape("rect", "cell", fill_opacity=0.5) == '<rect class="cell" fill-opacity="0.5"/>'
+
+
+@given(TEXT)
+def test_a_file_of_its_own_brings_its_style_and_nothing_in_it_becomes_markup(content):
+    drawn = svg.document(10, 20, content, ".bar { fill: red }", [svg.text(1, 2, content, "axis")])
+    style, text = root = ElementTree.fromstring(drawn)  # noqa: S314 - our own text
+    assert (root.tag, style.text) == ("{http://www.w3.org/2000/svg}svg", ".bar { fill: red }")
+    assert (root.get("aria-label"), root.get("viewBox"), text.text or "") == (content, "0 0 10 20", content)

@@ -11,6 +11,13 @@ def drawing(width: float, height: float, title: str, parts: Iterable[Markup]) ->
     return opening + Markup("").join(parts) + Markup("</svg>")
 
 
+def document(width: float, height: float, title: str, style: str, parts: Iterable[Markup]) -> Markup:
+    """The same as a file of its own, with its own style sheet, which is not escaped."""
+    opening = Markup('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}" role="img" aria-label="{}">')
+    styled = Markup("<style>{}</style>").format(Markup(style))  # noqa: S704
+    return opening.format(f"{width:g}", f"{height:g}", title) + styled + Markup("").join(parts) + Markup("</svg>\n")
+
+
 def shape(name: str, kind: str, **attributes: object) -> Markup:
     """An element of a class; ``_`` in the name of an attribute stands for ``-``."""
     pairs = Markup(" ").join(
