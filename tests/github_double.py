@@ -6,6 +6,7 @@ route to `_ROUTES` for what the next client needs. `GitHubDouble.requests` is ev
 
 import json
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -68,9 +69,14 @@ class Actor(NamedTuple):
 
 
 class GitHubDouble:
-    """Use as a context manager; `url` is then its address, laid out as a GitHub Enterprise server's."""
+    """Use as a context manager; `url` is then its address, laid out as a GitHub Enterprise server's.
 
-    def __init__(self) -> None:
+    Args:
+        certificate: a PEM file with a key and its certificate, to speak HTTPS.
+    """
+
+    def __init__(self, certificate: Path | None = None) -> None:
+        self._certificate = certificate
         self.tokens = {"ghs_write": Actor(BOT, True), "ghs_read": Actor(BOT, False)}
         self.tokens["ghp_admin"] = Actor("ada", True, True)
         self.threads: dict[int, list[dict[str, Any]]] = {42: []}
@@ -94,6 +100,11 @@ class GitHubDouble:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if self._certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self._certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.url = self.url.replace("http", "https")
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 

@@ -34,6 +34,7 @@ stages:
   train:
     cmd: echo train >> ../ran && mkdir -p models/candidate reports && cp params.yaml examples.txt models/candidate
       && cp found/base.json found/production.json found/train.json reports
+      && mkdir -p reports/train && echo 0.5 > reports/train/loss.tsv && echo 0.1 > reports/train/rate.tsv
     deps: [examples.txt]
     params: [train]
     outs: [models/candidate]
@@ -43,6 +44,9 @@ stages:
     - reports/production.json:
         cache: false
     - reports/train.json:
+        cache: false
+    plots:
+    - reports/train:
         cache: false
   compare:
     cmd: echo compare >> ../ran && cp found/evaluate.json found/compare.json reports

@@ -346,6 +346,22 @@ def test_of_two_merged_commits_at_once_one_wins_and_the_other_takes_the_next_ver
     assert Manifest.read(tmp_path / "back/manifest.json").version == "v0.2.0", "the bundle was built anew"
 
 
+def test_of_two_merged_commits_at_once_the_older_gets_no_newer_version(origin, runner, tmp_path, monkeypatch):
+    push, others = branches.push, [runner]
+
+    def overtaken(*arguments: object) -> None:
+        while others:
+            with contextlib.chdir(others.pop()):
+                run()
+        push(*arguments)
+
+    monkeypatch.setattr(branches, "push", overtaken)
+    problem = f"{MODEL}@v0.1.0 is of commit {head(runner)[:12]}, which follows commit {head(runner, 'HEAD~1')[:12]}"
+    with second_runner(origin, tmp_path / "other", "main~1"), pytest.raises(Error, match=problem):
+        run()
+    assert released(origin) == [f"{MODEL}@v0.1.0"]
+
+
 def test_of_two_runs_on_the_same_commit_one_release_comes(origin, runner, tmp_path, monkeypatch):
     push, others = branches.push, [tmp_path / "other"]
 
@@ -756,12 +772,24 @@ def test_a_hub_that_fails_leaves_no_release(origin, runner, hub, monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_real_processes_on_two_commits_end_in_two_versions_and_on_one_commit_in_one(origin, runner, tmp_path):
+def test_of_real_processes_on_two_commits_each_commit_has_one_version_and_the_newer_the_newer(origin, runner, tmp_path):
     others = [merged.clone(origin, tmp_path / f"other-{number}") for number in range(2)]
     starter.git(others[0], "checkout", "-q", "main~1")
-    command = [sys.executable, "-m", "trunkline", "release"]
-    racing = [subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) for folder in (runner, *others)]
-    told = [one.communicate(timeout=120)[0].splitlines()[0] for one in racing]
-    assert [one.returncode for one in racing] == [0, 0, 0]
-    assert told[0] == told[2], "the same commit"
-    assert sorted({told[0], told[1]}) == released(origin) == [f"{MODEL}@v0.1.0", f"{MODEL}@v0.2.0"]
+    racing = [
+        subprocess.Popen(
+            [sys.executable, "-m", "trunkline", "release"],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for folder in (runner, others[0], others[1])
+    ]
+    (newer, _), (older, why), (again, _) = [one.communicate(timeout=120) for one in racing]
+    assert newer.splitlines()[0] == again.splitlines()[0], "the same commit"
+    if racing[1].returncode:
+        assert "an older commit gets no newer version" in why
+        assert released(origin) == [newer.splitlines()[0]] == [f"{MODEL}@v0.1.0"]
+    else:
+        assert released(origin) == [older.splitlines()[0], newer.splitlines()[0]]
+    assert [one.returncode for one in racing][::2] == [0, 0]

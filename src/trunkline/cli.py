@@ -36,9 +36,10 @@ OPERATIONS = {
     "engine": "serve a model over HTTP from this process",
     "serve": "answer requests with releases: assign, guard, forward to engines, log",
     "pin": "write the release to compare with into data/production.json",
-    "rollout": "judge a canary by its log: `rollout replay LOG` prints each decision as a line of JSON",
+    "rollout": "let a release earn its traffic: start, watch, decide; or replay a log",
     "predictions": "show, export, erase or prune what the prediction log holds",
     "doctor": "say what is missing here and on GitHub, and how to mend it",
+    "monitor": "look at what serves: errors, cost, quality and drift beside its own training data",
     "alert": "keep one issue for each alarm in reports/monitor.json",
     "retrain": "collect new labelled rows as the next partition, open one pull request",
     "deploy": "write a release's Kubernetes manifests, or set HAProxy's canary weight",
@@ -105,13 +106,28 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "rollout": {
-        "action": {"choices": ["replay"], "help": "replay: decide again on a recorded log"},
-        "log": {"type": Path, "metavar": "LOG", "help": "a Parquet file, a row a request"},
+        "action": {
+            "choices": (
+                *("start", "status", "step", "watch", "promote", "hold", "resume", "rollback"),
+                *("replay", "export", "analyse"),
+            ),
+            "help": "what to do; see the README",
+        },
+        "what": {
+            "nargs": "?",
+            "metavar": "WHAT",
+            "help": "start: the version; replay: a log as Parquet, a row a request; export: the file to write one to",
+        },
+        "--environment": {"metavar": "NAME", "help": "default: production"},
+        "--reason": {"metavar": "TEXT", "help": "why, for the record; promote, hold, resume and rollback need one"},
+        "--by": _BY,
         "--plan": {
             "type": Path,
             "metavar": "FILE",
-            "help": "the plan that the rollout started with, as YAML; default: the section rollout of params.yaml",
+            "help": "replay: the plan that the rollout started with; default: the section rollout of params.yaml",
         },
+        "--canary": {"metavar": "VERSION", "help": "analyse: the release that a Kubernetes Job asks about"},
+        "--weight": {"type": float, "metavar": "SHARE", "help": "analyse: the step that is to be left"},
     },
     "gate": _COMMIT,
     "comment": _COMMIT,
@@ -164,11 +180,12 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
         "what": {"metavar": "WHAT", "help": "a prediction, a release (v1.2.0), a tag of the registry, or a commit"},
         "--fetch": {"action": "store_true", "help": "ask the DVC remote for what is not here"},
     },
+    "monitor": {"--until": {"metavar": "TIME", "help": "look at the time before this moment; default: now"}},
     "retrain": {"--reason": {"metavar": "TEXT", "help": "why it is run by hand; does not wait for the cool-down"}},
     "affected": {"--customer": {"metavar": "ID", "required": True, "help": "as in the raw data"}},
 }
 # Operations whose verdict is the exit code; `run` of the others gives what it found, with or without one.
-DECIDING = ("gate", "rollout", "drill", "doctor", "trace", "affected", "release", "retrain")
+DECIDING = ("gate", "rollout", "drill", "doctor", "trace", "affected", "release", "monitor", "retrain")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -27,6 +27,7 @@ from trunkline.registry.rules import (
     pinned_by,
     promote,
     rollback,
+    rollout_path,
     standing,
     told,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "promote",
     "release",
     "rollback",
+    "rollout_path",
     "serving",
     "standing",
     "told",

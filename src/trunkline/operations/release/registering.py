@@ -85,7 +85,8 @@ def register(proven: Proven, bump: Part, params: Params, folder: Path) -> Tag:
         The release's tag.
 
     Raises:
-        Error: a place refuses or cannot be reached, or others were faster time after time.
+        Error: a place refuses or cannot be reached, a later commit was released, or others were faster time after
+            time.
     """
     prepared = folder / "prepared"
     bundle.prepare(proven.contents, params, prepared)
@@ -96,6 +97,7 @@ def register(proven: Proven, bump: Part, params: Params, folder: Path) -> Tag:
         known = of(state, proven.commit, proven.facts)
         if known is not None:
             return known
+        _check_newest(state, proven.commit)
         stale = proof.not_production(params, state)
         if stale:
             raise Error(f"{'; '.join(stale)}: it was promoted while this ran", "run this again to see what to do")
@@ -106,6 +108,15 @@ def register(proven: Proven, bump: Part, params: Params, folder: Path) -> Tag:
             lost = rejected
             _log.info("release  somebody else took %s (%s): going on with the next", version, rejected.problem)
     raise Error(f"others were faster {TRIES} times: {lost.problem if lost else ''}", "run this again in a minute")
+
+
+def _check_newest(state: Model, commit: str) -> None:
+    """Versions go forward in the history too: else of two merges at once the older could be the one that serves."""
+    containing = tags.containing(commit)
+    later = next((tag for tag in reversed([*state.versions.values()]) if tag.name in containing), None)
+    if later is not None:
+        problem = f"{later.name} is of commit {later.commit[:12]}, which follows commit {commit[:12]}"
+        raise Error(f"{problem}: an older commit gets no newer version", "release the newest commit of the branch")
 
 
 def keep(proven: Proven, version: Version, params: Params, folder: Path) -> Manifest:
