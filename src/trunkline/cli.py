@@ -38,6 +38,7 @@ OPERATIONS = {
     "rollout": "judge a canary by its log: `rollout replay LOG` prints each decision as a line of JSON",
     "predictions": "show, export, erase or prune what the prediction log holds",
     "doctor": "say what is missing here and on GitHub, and how to mend it",
+    "supervise": "serve an environment's releases on this machine, as its branch asks for",
     "deploy": "write a release's Kubernetes manifests, or set HAProxy's canary weight",
     "release": "register the merged commit: verify, bundle, sign, store, tag",
     "promote": "let an environment serve a release",
@@ -133,6 +134,7 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
         "--environment": {"metavar": "NAME", "default": "production", "help": "default: production"},
         "--by": _BY,
     },
+    "supervise": {"--environment": {"metavar": "NAME", "default": "production", "help": "default: production"}},
     "history": {
         "--environment": {"metavar": "NAME", "help": "only of this one"},
         "--json": {"action": "store_true", "help": "as a JSON list"},

@@ -35,8 +35,17 @@ def fetch(manifest: Manifest, folder: Path, params: ReleaseParams) -> None:
         for member in (partial / "bundle").iterdir():
             member.rename(partial / member.name)
         (partial / "bundle").rmdir()
-        _verify(manifest, partial)
-        signing.verify(partial, params)
+        verify(manifest, partial, params)
+
+
+def verify(manifest: Manifest, folder: Path, params: ReleaseParams) -> None:
+    """Check that a bundle is what its tag says, byte for byte, and signed by who must sign it.
+
+    Raises:
+        Error: it is not.
+    """
+    _compare(manifest, folder)
+    signing.verify(folder, params)
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -45,7 +54,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {name: files.sha256(path) for name, path in found.items() if name not in BESIDE}
 
 
-def _verify(manifest: Manifest, folder: Path) -> None:
+def _compare(manifest: Manifest, folder: Path) -> None:
     name = f"{manifest.model}@{manifest.version}"
     hint = "do not serve it: fetch it anew; if it stays so, the bundle or the tag was changed"
     if Manifest.read(folder / MANIFEST) != manifest.model_copy(update={"bundle": None, "hub": None}):

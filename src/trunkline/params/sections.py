@@ -8,6 +8,7 @@ from trunkline.params.deploy import DeployParams
 from trunkline.params.judging import CompareParams, DrillParams, EvaluateParams, GateParams, ReportParams
 from trunkline.params.release import ReleaseParams
 from trunkline.params.serve import ServeParams
+from trunkline.params.supervise import SuperviseParams
 from trunkline.params.types import Attention, Count, OpenShare, Positive, Precision, Section, Share
 from trunkline.records import AMOUNTS, CANARY_METRIC, EXAMPLE_COLUMNS, INPUT_COLUMN, Answer, Terms, probe_metrics
 from trunkline.records.rollout import Plan
@@ -160,6 +161,7 @@ class Params(Section):
     drill: DrillParams
     rollout: Plan
     deploy: DeployParams
+    supervise: SuperviseParams
 
     @property
     def terms(self) -> Terms:
@@ -179,4 +181,13 @@ class Params(Section):
         missing = sorted(gated - set(self.evaluate.scorers) - probed - set(AMOUNTS))
         if missing:
             raise ValueError(f"gate names {missing}, which evaluate.scorers does not measure")
+        return self
+
+    @model_validator(mode="after")
+    def _engines_may_drain(self) -> "Params":
+        if self.supervise.drain_seconds <= self.serve.embedded.drain:
+            raise ValueError(
+                f"supervise.drain_seconds {self.supervise.drain_seconds:g} kills engines that serve.embedded.drain "
+                f"gives {self.serve.embedded.drain:g} seconds"
+            )
         return self

@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from trunkline.clients.git.command import attempt, git, identity, said
@@ -126,6 +126,20 @@ def read(remote: str | None, branch: str, path: str) -> bytes | None:
     ref = f"refs/heads/{branch}" if remote is None else f"refs/remotes/{remote}/{branch}"
     done = attempt("cat-file", "blob", f"{ref}:{path}")
     return done.stdout if done.returncode == 0 else None
+
+
+def snapshot(remote: str | None, branch: str, paths: Iterable[str]) -> dict[str, bytes]:
+    """Files of one commit of a branch as this clone last knew it, by path; those that it lacks are left out.
+
+    Args:
+        remote: whose branch; None for this clone's own.
+        paths: from the repository's top.
+    """
+    ref = f"refs/heads/{branch}" if remote is None else f"refs/remotes/{remote}/{branch}"
+    commit = attempt("rev-parse", "--verify", "--quiet", ref).stdout.decode().strip()
+    # Without a commit Git would look into the index.
+    read = {path: attempt("cat-file", "blob", f"{commit}:{path}") for path in paths} if commit else {}
+    return {path: done.stdout for path, done in read.items() if done.returncode == 0}
 
 
 def push(remote: str, refs: Mapping[str, str], expected: Mapping[str, str | None]) -> None:
