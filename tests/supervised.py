@@ -91,15 +91,17 @@ class Machine:
         self.folder, self.origin, self.remote = folder / "machine", folder / "origin.git", folder / "remote"
         self.serve = self.folder / ".trunkline/serve"
         self.supervisors: list[subprocess.Popen] = []
+        self._lines: list[str] = []
+        self._begun = self._heard = 0
         port = _port()
         self.url = f"http://127.0.0.1:{port}"
         self.configure(
             "supervise",
             listen=f"127.0.0.1:{port}",
             ports={"first": port + 1, "last": port + 9},
-            poll_seconds=0.2,
+            poll_seconds=0.4,
             silent_seconds=2,
-            grace_seconds=1.5,
+            grace_seconds=1.2,
             restart_seconds={"first": 0.2, "most": 1},
         )
 
@@ -109,17 +111,45 @@ class Machine:
         content[section] |= changes
         path.write_text(yaml.safe_dump(content, sort_keys=False))
 
-    def start(self) -> subprocess.Popen:
-        """Start a supervisor; what it says is in `said`."""
-        with (self.folder / "said").open("ab") as said:
-            command = [sys.executable, __file__, "supervise"]
-            process = subprocess.Popen(command, cwd=self.folder, stdout=said, stderr=said)
-        self.supervisors.append(process)
+    def start(self) -> None:
+        """Start a supervisor, the one that counts from now on."""
+        self._begun = len(self._lines)
+        self.supervisors.append(self.launch())
+
+    def launch(self) -> subprocess.Popen:
+        """Start one that need not be the only one; what it says is in `said`."""
+        command, pipe = [sys.executable, __file__, "supervise"], subprocess.PIPE
+        process = subprocess.Popen(command, cwd=self.folder, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+        threading.Thread(target=lambda: self._lines.extend(process.stdout), daemon=True).start()
         return process
 
     @property
+    def supervisor(self) -> subprocess.Popen:
+        """The one that was started last."""
+        return self.supervisors[-1]
+
+    @property
     def said(self) -> str:
-        return (self.folder / "said").read_text()
+        """What supervisors said since all came true last."""
+        return "".join(self._lines[self._heard :])
+
+    @property
+    def proved(self) -> bool:
+        """Whether this supervisor has found all that runs to be ready."""
+        said = "".join(self._lines[self._begun :])
+        gateway, engines = self.running
+        return bool(gateway) and all(f"is ready (process {pid})" in said for pid in (*gateway, *engines.values()))
+
+    def settle(self, stable: str, canary: str | None = None, weight: float = 0.5) -> None:
+        """Decide this, and wait until it has come true."""
+        if not self.supervisors or self.supervisor.poll() is not None:
+            self.start()
+        shutil.rmtree(self.folder / "faults", ignore_errors=True)
+        self.decide(stable, rollout=None if canary is None else rollout(stable, canary, weight))
+        arms = (stable, canary, 0 if canary is None else weight)
+        versions = {version for version in arms[:2] if version}
+        until(lambda: self.arms == arms and self.running.engines.keys() == versions and self.proved and self.answers())
+        self._heard = len(self._lines)
 
     @property
     def traffic(self) -> Traffic | None:
@@ -166,10 +196,8 @@ class Machine:
             since="2026-11-20T10:00:00+00:00",
             tag=f"{MODEL}#production#1",
         )
-        changed = {f"{MODEL}.yaml": serving.yaml().encode()}
-        if rollout is not None:
-            changed[f"{MODEL}.rollout.yaml"] = yaml.safe_dump(rollout, sort_keys=False).encode()
-        self.write(changed)
+        tried = yaml.safe_dump(rollout or OVER, sort_keys=False).encode()
+        self.write({f"{MODEL}.yaml": serving.yaml().encode(), f"{MODEL}.rollout.yaml": tried})
 
     def write(self, changed: dict[str, bytes]) -> None:
         """Change files of env/production in one commit."""
@@ -184,7 +212,8 @@ class Machine:
         return path
 
     def close(self) -> None:
-        """End everything, whatever the test left."""
+        """End everything, whatever the test left; what was said is shown beside a failure."""
+        print("".join(self._lines))
         for process in self.supervisors:
             process.kill()
             process.wait()
@@ -214,6 +243,9 @@ def rollout(stable: str, canary: str, weight: float, state: str = "running") -> 
         by="ann",
     )
     return made.model_dump(mode="json")
+
+
+OVER = rollout("v0.1.0", "v0.2.0", 0, "rolled_back")
 
 
 @contextlib.contextmanager

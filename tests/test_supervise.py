@@ -34,35 +34,33 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return supervised.build(tmp_path_factory.mktemp("world"))
 
 
-@pytest.fixture
-def machine(world: Path, tmp_path: Path) -> Iterator[Machine]:
-    with supervised.machine(world, tmp_path) as made:
+@pytest.fixture(scope="module")
+def machine(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """One that all tests share: each lets come true first what it begins with."""
+    with supervised.machine(world, tmp_path_factory.mktemp("machine")) as made:
         yield made
 
 
-def serving(machine: Machine, stable: str = "v1.0.0", canary: str | None = None, weight: float = 0.5) -> Machine:
-    """A machine on which all that was decided has come true."""
-    rollout = {} if canary is None else {"rollout": supervised.rollout(stable, canary, weight)}
-    machine.decide(stable, **rollout)
-    machine.start()
-    until(lambda: machine.arms == (stable, canary, weight if canary else 0) and machine.answers())
-    return machine
+def tried(weight: float, state: str = "running") -> dict:
+    return supervised.rollout("v1.0.0", "v1.1.0", weight, state)
 
 
 # ---- a release's life
 
 
 def test_a_canary_comes_ramps_and_becomes_stable_without_a_failed_request_or_a_second_start(machine):
-    serving(machine)
+    machine.start()
+    until(lambda: "nothing was promoted to production yet" in machine.said)
+    machine.settle("v1.0.0")
     with supervised.clients(machine) as found:
-        machine.decide("v1.0.0", rollout=supervised.rollout("v1.0.0", "v1.1.0", 0.25))
+        machine.decide("v1.0.0", rollout=tried(0.25))
         until(lambda: machine.arms == ("v1.0.0", "v1.1.0", 0.25))
         engines = machine.running.engines
         assert engines.keys() == {"v1.0.0", "v1.1.0"}
-        machine.decide("v1.0.0", rollout=supervised.rollout("v1.0.0", "v1.1.0", 0.5, "held"))
+        machine.decide("v1.0.0", rollout=tried(0.5, "held"))
         until(lambda: machine.arms == ("v1.0.0", "v1.1.0", 0.5))
         until(lambda: (200, "v1.1.0") in found)
-        machine.decide("v1.1.0", rollout=supervised.rollout("v1.0.0", "v1.1.0", 1, "promoted"))
+        machine.decide("v1.1.0", rollout=tried(1, "promoted"))
         until(lambda: machine.arms == ("v1.1.0", None, 0))
         until(lambda: machine.running.engines == {"v1.1.0": engines["v1.1.0"]})
         until(lambda: not (machine.serve / "v1.0.0").exists())
@@ -73,15 +71,15 @@ def test_a_canary_comes_ramps_and_becomes_stable_without_a_failed_request_or_a_s
 
 
 def test_a_canary_that_is_rolled_back_gets_nothing_at_once_and_ends_later(machine):
-    serving(machine, "v1.0.0", "v1.1.0")
-    machine.decide("v1.0.0", rollout=supervised.rollout("v1.0.0", "v1.1.0", 0, "rolled_back"))
+    machine.settle("v1.0.0", "v1.1.0")
+    machine.decide("v1.0.0", rollout=tried(0, "rolled_back"))
     until(lambda: machine.arms == ("v1.0.0", None, 0))
     assert machine.running.engines.keys() == {"v1.0.0", "v1.1.0"}
     until(lambda: machine.running.engines.keys() == {"v1.0.0"})
 
 
 def test_a_rollback_of_stable_ends_the_comparison_and_serves_the_old_one_when_it_is_proved(machine):
-    serving(machine, "v1.1.0", "v1.2.0")
+    machine.settle("v1.1.0", "v1.2.0")
     machine.fault("slow-v1.0.0", "2")
     machine.decide("v1.0.0", rollout=supervised.rollout("v1.1.0", "v1.2.0", 0.5))
     until(lambda: machine.arms == ("v1.1.0", None, 0))
@@ -93,12 +91,12 @@ def test_a_rollback_of_stable_ends_the_comparison_and_serves_the_old_one_when_it
 
 
 def test_a_killed_supervisor_leaves_all_serving_and_the_next_takes_over_without_a_restart(machine):
-    serving(machine, "v1.0.0", "v1.1.0")
+    machine.settle("v1.0.0", "v1.1.0")
     before = machine.running
     with supervised.clients(machine) as found:
-        machine.supervisors[0].kill()
-        machine.supervisors[0].wait()
-        machine.decide("v1.0.0", rollout=supervised.rollout("v1.0.0", "v1.1.0", 0.75))
+        machine.supervisor.kill()
+        machine.supervisor.wait()
+        machine.decide("v1.0.0", rollout=tried(0.75))
         time.sleep(0.5)
         assert machine.running == before
         machine.start()
@@ -106,90 +104,92 @@ def test_a_killed_supervisor_leaves_all_serving_and_the_next_takes_over_without_
     assert {status for status, _ in found} == {200}
     assert machine.running == before
     os.kill(before.engines["v1.1.0"], signal.SIGKILL)
-    until(lambda: machine.running.engines.keys() == before.engines.keys())
+    until(lambda: machine.running.engines.get("v1.1.0") not in (None, before.engines["v1.1.0"]))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_an_engine_that_dies_or_hangs_is_started_again_and_keeps_its_arm_meanwhile(machine, number):
-    serving(machine, "v1.0.0", "v1.1.0")
+    machine.settle("v1.0.0", "v1.1.0")
     before, traffic = machine.running, machine.traffic
     machine.fault("slow-v1.1.0", "1")
     os.kill(before.engines["v1.1.0"], number)
     if number == signal.SIGKILL:
-        until(lambda: "v1.1.0" not in machine.running.engines)
+        until(lambda: before.engines["v1.1.0"] not in machine.running.engines.values())
         answers = [machine.ask(f"unit-{n}") for n in range(20)]
         assert {(answer.status_code, answer.json()["release"]) for answer in answers} == {
             (200, f"{MODEL}@v1.0.0"),
             (503, f"{MODEL}@v1.1.0"),
         }
     until(lambda: machine.running.engines.get("v1.1.0") not in (None, before.engines["v1.1.0"]))
-    until(lambda: all(machine.ask(f"unit-{n}").status_code == 200 for n in range(20)))
+    until(machine.answers)
     assert machine.traffic == traffic
     assert machine.running.engines["v1.0.0"] == before.engines["v1.0.0"]
-    said = "has ended" if number == signal.SIGKILL else "hangs"
+    said = "has ended (killed by signal 9)" if number == signal.SIGKILL else "hangs"
     assert f"engine v1.1.0 {said}" in machine.said
 
 
 def test_a_gateway_that_dies_is_started_again(machine):
-    serving(machine)
+    machine.settle("v1.0.0")
     (before,) = machine.running.gateway
     os.kill(before, signal.SIGKILL)
     until(lambda: machine.running.gateway not in ([], [before]) and machine.answers())
 
 
+def test_a_second_supervisor_in_the_folder_refuses(machine):
+    machine.settle("v1.0.0")
+    assert machine.launch().wait(30) == cli.EXIT_ERROR
+    until(lambda: f"supervise is already running here (process {machine.supervisor.pid})" in machine.said)
+
+
 def test_sigterm_ends_the_gateway_first_and_everything_accepted_is_answered(machine):
-    serving(machine)
+    machine.settle("v1.0.0")
     found = []
     thread = threading.Thread(target=lambda: found.append(machine.ask("unit", seconds=2)))
     thread.start()
     time.sleep(0.5)
-    machine.supervisors[0].terminate()
-    assert machine.supervisors[0].wait(30) == 0
+    machine.supervisor.terminate()
+    assert machine.supervisor.wait(30) == 0
     thread.join()
     assert [answer.status_code for answer in found] == [200]
     assert machine.running == ([], {})
+    until(lambda: machine.said.endswith(f"{MODEL} in production: gateway and engines have ended\n"))
     assert machine.said.index("gateway has ended") < machine.said.index("engine v1.0.0 has ended")
-    assert machine.said.endswith(f"{MODEL} in production: gateway and engines have ended\n")
-
-
-def test_a_second_supervisor_in_the_folder_refuses(machine):
-    serving(machine)
-    second = machine.start()
-    assert second.wait(30) == cli.EXIT_ERROR
-    assert f"supervise is already running here (process {machine.supervisors[0].pid})" in machine.said
 
 
 # ---- what does not come right
 
 
 def test_an_unreachable_remote_is_told_once_and_all_goes_on_also_in_a_new_supervisor(machine):
-    serving(machine, "v1.0.0", "v1.1.0")
-    machine.origin.rename(machine.origin.with_name("away"))
-    until(lambda: "git fetch" in machine.said)
-    machine.supervisors[0].kill()
-    os.kill(machine.running.engines["v1.1.0"], signal.SIGKILL)
-    machine.start()
-    until(lambda: machine.running.engines.keys() == {"v1.0.0", "v1.1.0"} and machine.answers())
-    time.sleep(1)
-    assert machine.arms == ("v1.0.0", "v1.1.0", 0.5)
-    assert machine.said.count("git fetch") == 2  # each supervisor says it once
-    machine.origin.with_name("away").rename(machine.origin)
-    machine.decide("v1.0.0", rollout=supervised.rollout("v1.0.0", "v1.1.0", 0.6))
+    machine.settle("v1.0.0", "v1.1.0")
+    away = machine.origin.rename(machine.origin.with_name("away"))
+    try:
+        until(lambda: "git fetch" in machine.said)
+        machine.supervisor.kill()
+        os.kill(machine.running.engines["v1.1.0"], signal.SIGKILL)
+        machine.start()
+        until(lambda: machine.running.engines.keys() == {"v1.0.0", "v1.1.0"} and machine.answers())
+        time.sleep(1)
+        assert machine.arms == ("v1.0.0", "v1.1.0", 0.5)
+        assert machine.said.count("git fetch") == 2  # each supervisor says it once
+    finally:
+        away.rename(machine.origin)
+    machine.decide("v1.0.0", rollout=tried(0.6))
     until(lambda: machine.arms == ("v1.0.0", "v1.1.0", 0.6))
     assert "the remote is well again" in machine.said
 
 
 def test_what_cannot_be_served_changes_nothing_until_it_can(machine):
-    serving(machine)
+    machine.settle("v1.0.0")
+    until(lambda: not (machine.serve / "v1.1.0").exists())
     machine.write({f"{MODEL}.rollout.yaml": b"name: ["})
     until(lambda: f"{MODEL}.rollout.yaml is not YAML" in machine.said)
     away = machine.remote.rename(machine.remote.with_name("away"))
-    machine.decide("v1.0.0", rollout=supervised.rollout("v1.0.0", "v1.1.0", 0.5))
-    until(lambda: "v1.1.0" in machine.said and "the DVC remote storage" in machine.said)
+    machine.decide("v1.0.0", rollout=tried(0.5))
+    until(lambda: "engine v1.1.0 does not start: the DVC remote storage does not hold bundle" in machine.said)
     assert machine.arms == ("v1.0.0", None, 0)
     broken = machine.fault("broken-v1.1.0")
     away.rename(machine.remote)
-    until(lambda: "engine v1.1.0 has ended: the model does not generate" in machine.said)
+    until(lambda: "engine v1.1.0 has ended (exit code 1): the model does not generate" in machine.said)
     wrong = machine.fault("wrong-v1.1.0")
     broken.unlink()
     until(lambda: "engine v1.1.0 gets no traffic: it serves" in machine.said)
@@ -199,45 +199,45 @@ def test_what_cannot_be_served_changes_nothing_until_it_can(machine):
     assert machine.said.count("the model does not generate") == 1
 
 
-def test_weights_that_the_branch_does_not_name_and_signatures_that_are_missing_are_not_served(machine):
-    serving(machine)
+def test_weights_that_the_branch_does_not_name_are_not_served(machine):
+    machine.settle("v1.0.0")
     machine.decide("v1.1.0", weights={"adapter_model.safetensors": "0" * 64})
     until(lambda: f"{MODEL}@v1.1.0 has other weights than the environment's branch names" in machine.said)
-    machine.supervisors[0].terminate()
-    machine.supervisors[0].wait()
-    machine.configure("release", sign="key", public_key="release.pub")
-    machine.decide("v1.1.0")
-    machine.start()
-    until(lambda: "is not signed" in machine.said)
     assert machine.arms == ("v1.0.0", None, 0)
-    assert machine.running.engines == {}
+    assert machine.running.engines.keys() == {"v1.0.0"}
 
 
 def test_a_bundle_that_was_damaged_here_is_fetched_anew(machine):
-    serving(machine)
+    machine.settle("v1.0.0")
+    machine.supervisor.kill()  # the next one goes on with what it finds
+    machine.supervisor.wait()
+    machine.settle("v1.0.0")
+    before = machine.running.engines["v1.0.0"]
     (machine.serve / "v1.0.0/adapter_model.safetensors").write_text("damaged")
-    os.kill(machine.running.engines["v1.0.0"], signal.SIGKILL)
-    until(lambda: machine.answers())
+    os.kill(before, signal.SIGKILL)
+    until(lambda: machine.running.engines.get("v1.0.0") not in (None, before) and machine.answers())
     assert (machine.serve / "v1.0.0/adapter_model.safetensors").read_text() == "weights of v1.0.0"
 
 
 def test_a_full_disk_changes_nothing_and_is_told(machine):
-    serving(machine)
-    pid = machine.supervisors[0].pid
+    machine.settle("v1.0.0")
+    pid, unlimited = machine.supervisor.pid, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-    machine.decide("v1.0.0", rollout=supervised.rollout("v1.0.0", "v1.1.0", 0.5))
+    machine.decide("v1.0.0", rollout=tried(0.5))
     until(lambda: "all goes on as it was" in machine.said)
-    time.sleep(1)
     assert machine.arms == ("v1.0.0", None, 0)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
     until(lambda: machine.arms == ("v1.0.0", "v1.1.0", 0.5))
 
 
-def test_nothing_promoted_yet_is_waited_for(machine):
-    machine.start()
-    until(lambda: "nothing was promoted to production yet" in machine.said)
-    machine.decide("v1.0.0")
-    until(lambda: machine.answers())
+def test_a_release_without_the_signature_that_it_must_have_is_not_served(world, tmp_path):
+    with supervised.machine(world, tmp_path) as machine:
+        machine.configure("release", sign="key", public_key="release.pub")
+        machine.decide("v1.0.0")
+        machine.start()
+        until(lambda: "engine v1.0.0 does not start: the release is not signed" in machine.said)
+        assert machine.traffic is None
+        assert machine.running == ([], {})
 
 
 # ---- the decision who answers what
@@ -324,11 +324,12 @@ def test_a_branch_that_says_nonsense_is_named():
         "tag": "t",
     }
 
-    def read(serving: dict, rollout: dict) -> Desired:
-        found = {f"{MODEL}.yaml": serving, f"{MODEL}.rollout.yaml": rollout}
+    def read(serving: dict, rollout: dict | None) -> Desired:
+        found = {f"{MODEL}.yaml": serving} | ({f"{MODEL}.rollout.yaml": rollout} if rollout else {})
         return desired.read({path: yaml.safe_dump(text).encode() for path, text in found.items()}, *PLACE)
 
     assert read(serving, rollout).canary == Canary("v1.1.0", 0.5, supervised.SALT, f"{MODEL}#production#v1.1.0#1")
+    assert read(serving, None) == Desired("v1.0.0", {}, None)
     assert read(serving | {"version": "v0.9.0"}, rollout).canary is None
     assert read(serving | {"version": "v1.1.0"}, rollout).canary is None
     for changed, said in (

@@ -52,6 +52,14 @@ class Daemon:
             return False
         return found.started == self._process.started and not found.zombie
 
+    @property
+    def outcome(self) -> str:
+        """How it ended, where this process has started it: an exit code, or the signal that killed it."""
+        code = None if self._child is None else self._child.poll()
+        if code is None:
+            return "nobody knows how"
+        return f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
+
     def end(self, patience: float) -> bool:
         """Ask it to end, kill it after ``patience`` seconds, and return whether it is gone."""
         return not self.alive or leftovers.end(self._process, patience)

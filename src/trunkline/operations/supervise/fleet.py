@@ -15,7 +15,6 @@ from trunkline.operations.supervise.ports import Ports
 from trunkline.operations.supervise.programs import EngineProgram, GatewayProgram, Means
 from trunkline.operations.supervise.routing import Place
 from trunkline.params import Params
-from trunkline.records.release import Manifest
 from trunkline.records.traffic import Traffic
 
 _log = logging.getLogger(__name__)
@@ -36,10 +35,9 @@ class Fleet:
         """
         self._settings, self._place = params.supervise, place
         ports = Ports(params.supervise.ports, lambda port: daemons.is_free(commands.HOST, port))
-        self._means = Means(params, folder, ports, asyncio.Lock())
+        self._means = Means(params, folder, ports, {}, asyncio.Lock())
         self._traffic = _read(folder, place)
         self.asked: Asked | None = branch.going_on(self._traffic, place, folder)
-        self._manifests: dict[str, Manifest] = {}
         self._engines: dict[str, tuple[EngineProgram, Keeper]] = {}
         self._gateway: Keeper | None = None
         self._idle: dict[str, float] = {}
@@ -58,7 +56,7 @@ class Fleet:
         self._look_after_tasks()
         if self.asked is None:
             return
-        self._manifests |= self.asked.manifests
+        self._means.manifests.update(self.asked.manifests)
         served = {version: program.served for version, (program, _) in self._engines.items() if program.served}
         traffic = routing.route(self._place, self.asked.desired, served, self._traffic)
         if traffic is not None and traffic != self._traffic:
@@ -95,10 +93,9 @@ class Fleet:
             self._means.ports.hold(*engine)
 
     def _start(self, version: str) -> None:
-        manifest = self._manifests.get(version)
-        if manifest is None:
+        if version not in self._means.manifests:
             return
-        program = EngineProgram(manifest, self._means)
+        program = EngineProgram(version, self._means)
         found = None
         if self._means.ports.has(version):
             found = self._found.pop(commands.engine_role(version, self._means.ports.of(version)), None)

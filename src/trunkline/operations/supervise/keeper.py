@@ -93,10 +93,10 @@ class Keeper:
             try:
                 await self._live()
             except Unfit as unfit:
-                self._tell(unfit)
+                self._tell(unfit.problem, unfit.hint)
                 await self._end(_KILL_S)
             except Error as error:
-                self._tell(error)
+                self._tell(f"{self.program.name} does not start: {error.problem}", error.hint)
             if time.monotonic() - begun > restart.most:
                 pause = restart.first
             await asyncio.sleep(pause)
@@ -135,7 +135,7 @@ class Keeper:
 
     def _must_run(self) -> None:
         if self._daemon is not None and not self._daemon.alive:
-            raise self._unfit(f"has ended: {daemons.last_words(self.program.log)}")
+            raise self._unfit(f"has ended ({self._daemon.outcome}): {daemons.last_words(self.program.log)}")
 
     def _unfit(self, what: str) -> Unfit:
         return Unfit(f"{self.program.name} {what}", f"see {self.program.log}")
@@ -145,10 +145,10 @@ class Keeper:
             if await asyncio.to_thread(self._daemon.end, patience):
                 self._daemon = None
                 return
-            self._tell(self._unfit(f"cannot be ended (process {self._daemon.pid})"))
+            self._tell(f"{self.program.name} cannot be ended (process {self._daemon.pid})", "restart this machine")
             await asyncio.sleep(_LOOK_S)
 
-    def _tell(self, error: Error) -> None:
-        if error.problem != self._told:
-            _log.warning("supervise  %s; trying again (%s)", error.problem, error.hint)
-        self._told = error.problem
+    def _tell(self, problem: str, hint: str) -> None:
+        if problem != self._told:
+            _log.warning("supervise  %s; trying again (%s)", problem, hint)
+        self._told = problem

@@ -28,12 +28,14 @@ class Means(NamedTuple):
         params: of params.yaml.
         folder: the supervisor's.
         ports: who has which.
+        manifests: of releases, by version: what is known best by now.
         turn: one release is fetched at a time.
     """
 
     params: Params
     folder: Path
     ports: Ports
+    manifests: dict[str, Manifest]
     turn: asyncio.Lock
 
 
@@ -44,36 +46,35 @@ class EngineProgram:
         served: where it was proved last; None before the first time.
     """
 
-    def __init__(self, manifest: Manifest, means: Means) -> None:
+    def __init__(self, version: str, means: Means) -> None:
         """Know what to serve; nothing happens yet."""
-        self.name = f"engine {manifest.version}"
-        self.log = means.folder / f"engine-{manifest.version}.log"
+        self.name = f"engine {version}"
+        self.log = means.folder / f"engine-{version}.log"
         self.served: Served | None = None
-        self._manifest, self._means = manifest, means
+        self._version, self._means = version, means
         self._engine: Engine | None = None
 
     async def start(self) -> Daemon:
         """See Program."""
         await self.close()
-        params, folder, ports, turn = self._means
-        async with turn:
-            supplied = await asyncio.to_thread(supply.supply, self._manifest, folder, params)
-        port = ports.take(self._manifest.version)
+        params, folder = self._means.params, self._means.folder
+        async with self._means.turn:
+            supplied = await asyncio.to_thread(supply.supply, self._means.manifests[self._version], folder, params)
+        port = self._means.ports.take(self._version)
         command = commands.engine(folder, supplied, port, params.supervise.threads)
-        return daemons.start(command, folder, commands.engine_role(self._manifest.version, port), self.log)
+        return daemons.start(command, folder, commands.engine_role(self._version, port), self.log)
 
     async def prove(self) -> None:
         """See Program."""
-        version = self._manifest.version
-        url = commands.engine_url(self._means.ports.of(version))
+        url = commands.engine_url(self._means.ports.of(self._version))
         if self._engine is None:
             self._engine = _connect(url, self._means.params)
         await self._engine.health()
-        expected = supply.expected(self._manifest)
+        expected = supply.expected(self._means.manifests[self._version])
         wrong = identity.mismatch(expected, *await engines.probe(self._engine, None))
         if wrong is not None:
             raise Unfit(f"{self.name} gets no traffic: {wrong}", f"see {self.log}")
-        bundle = supply.place(self._means.folder, version)
+        bundle = supply.place(self._means.folder, self._version)
         self.served = Served(release=expected.release, bundle=str(bundle), url=url)
 
     async def check(self) -> None:

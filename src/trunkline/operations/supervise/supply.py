@@ -12,7 +12,7 @@ from trunkline.errors import Error
 from trunkline.identity import Expected
 from trunkline.params import Params
 from trunkline.records import Base
-from trunkline.records.release import Manifest, Tag
+from trunkline.records.release import Manifest
 
 BASE = Path("models/base")
 _BASE_RECORD = "base.json"
@@ -32,24 +32,22 @@ class Supplied(NamedTuple):
 
 
 def manifest(model: str, version: str, weights: Mapping[str, str] | None) -> Manifest:
-    """The manifest in a release's tag: of this clone, or fetched where this clone lacks it or has another.
+    """The manifest in a release's tag, of the remote's or, where that cannot be reached, of this clone's.
 
     Args:
         model: ``project.name`` of params.yaml.
         version: such as ``v1.2.0``.
-        weights: SHA-256 by file name that the environment's branch names; None where nobody said.
+        weights: SHA-256 by file name that the environment's branch names; None where it names none.
 
     Raises:
         Error: there is no such release, or it is not the one that the branch means.
     """
-    found = _of(tags.everything(), model, version)
-    remote = tags.origin()
-    if remote is not None and (found is None or not _fits(found, weights)):
-        found = _of(tags.published(remote), model, version)
+    name = f"{model}@{version}"
+    found = next((Manifest.of(tag) for tag in tags.known() if tag.name == name), None)
     if found is None:
-        raise Error(f"there is no release {model}@{version}", "see `trunkline status`, and what the branch names")
-    if not _fits(found, weights):
-        problem = f"{model}@{version} has other weights than the environment's branch names"
+        raise Error(f"there is no release {name}", "see `trunkline status`, and what the branch names")
+    if weights is not None and found.weights != weights:
+        problem = f"{name} has other weights than the environment's branch names"
         raise Error(problem, "do not serve it: find out whether the tag or the branch was changed")
     return found
 
@@ -88,15 +86,6 @@ def tidy(folder: Path, versions: Iterable[str]) -> None:
     for path in folder.glob("base-*"):
         if path not in needed:
             files.remove(path)
-
-
-def _of(known: Iterable[Tag], model: str, version: str) -> Manifest | None:
-    name = f"{model}@{version}"
-    return next((Manifest.of(tag) for tag in known if tag.name == name), None)
-
-
-def _fits(found: Manifest, weights: Mapping[str, str] | None) -> bool:
-    return weights is None or found.weights == weights
 
 
 def _holds(found: Manifest, bundle: Path, params: Params) -> bool:
