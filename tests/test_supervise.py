@@ -1,8 +1,12 @@
 """`trunkline supervise`: a real process, real Git and DVC remotes, real kills; what it starts is tests/stand_in.py."""
 
 import os
+import re
 import resource
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -377,3 +381,14 @@ def test_an_environment_that_cannot_be_one_is_refused(in_tmp):
 def test_settings_that_cannot_work_are_refused(in_tmp, changes, said):
     with pytest.raises(Error, match=said):
         starter.settings(in_tmp, **changes)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_the_example_of_a_systemd_unit_is_one(tmp_path):
+    text = (starter.ROOT / "deploy/systemd/trunkline.service").read_text()
+    unit = tmp_path / "trunkline.service"
+    unit.write_text(re.sub("ExecStart=\\S+", f"ExecStart={sys.executable}", text))
+    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    settings = params.load(starter.ROOT / "params.yaml").supervise
+    assert int(re.search(r"TimeoutStopSec=(\d+)", text)[1]) > 2 * settings.drain_seconds
