@@ -40,7 +40,8 @@ class Ports:
         """
         others = {port for holder, port in self._held.items() if holder != version}
         had = self._held.get(version)
-        for port in [*self._range] if had is None else [had, *self._range]:
+        places: list[int] = [*self._range] if had is None else [had, *self._range]
+        for port in places:
             if port not in others and self._is_free(port):
                 self._held[version] = port
                 return port
