@@ -19,8 +19,8 @@ import starter
 ROOT = Path(__file__).parent.parent
 REPOSITORY = "acme/support-triage"
 GITHUB = "https://github.com"
-LABELS = ("ubuntu-24.04", "self-hosted", "gpu-pr")
-WATCHED = ("GITHUB_TOKEN", "GH_TOKEN", "HF_TOKEN", "DVC_CONFIG")  # what only some steps may have
+LABELS = ("ubuntu-24.04", "self-hosted", "gpu-pr", "serving")
+WATCHED = ("GITHUB_TOKEN", "GH_TOKEN", "HF_TOKEN", "DVC_CONFIG", "PGPASSWORD")  # what only some steps may have
 SECRETS = {name: f"secret-{name.lower()}" for name in WATCHED if name != "GH_TOKEN"}
 _PINNED = re.compile(r"uses: ([\w-]+/([\w-]+))@([0-9a-f]{40})")
 # Records each call, and does what the test has ordered: exit code, outputs, files.
@@ -107,6 +107,7 @@ class ScratchRepository:
     folder: Path
     commands: Path
     heads: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=lambda: {"SERVING": "true"})
 
     def __post_init__(self) -> None:
         self.clone, self.origin = self.folder / "clone", self.folder / "origin.git"
@@ -157,7 +158,7 @@ class ScratchRepository:
         (home / "orders.json").write_text(json.dumps(orders or {}))
         (home / ".gitconfig").write_text(f'[url "{self.origin.as_uri()}"]\n\tinsteadOf = {GITHUB}/{REPOSITORY}\n')
         done = subprocess.run(
-            [*_command(workflow, name, home), *_mapped(self.clone)],
+            [*_command(workflow, name, home), *_mapped(self.clone), *self._set()],
             cwd=self.clone,
             env={"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")},
             stdout=subprocess.PIPE,
@@ -169,6 +170,9 @@ class ScratchRepository:
         calls = [Call(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
         ends = re.findall(r"^\[[^/\]]+/(\w+)\s*\].*Job (succeeded|failed)", done.stdout, re.MULTILINE)
         return Run(done.returncode, calls, dict(ends), done.stdout)
+
+    def _set(self) -> list[str]:
+        return [part for name, value in self.variables.items() for part in ("--var", f"{name}={value}")]
 
 
 def _command(workflow: str, event: str, home: Path) -> list[str]:

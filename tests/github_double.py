@@ -84,6 +84,7 @@ class GitHubDouble:
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         self.links = True
+        self.work: Any = None  # its issues and pull requests: tests/github_work.py
         self._next_id = 1000
 
     def __enter__(self) -> "GitHubDouble":

@@ -77,3 +77,11 @@ def said(assignment: Assignment, **changes: Any) -> Feedback:
         "comment": "the customer was happy",
     }
     return Feedback(**(content | changes))
+
+
+def keep(settings: LogParams, *records: Assignment | Outcome | Feedback) -> None:
+    """Put records into a log as its gateway would, in the form that its settings name."""
+    kept = predictions.Kept(settings)
+    database = predictions.Database(settings.database)
+    database.add([kept.record(record) for record in records])
+    database.close()

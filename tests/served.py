@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,35 +58,45 @@ def engine(folder: Path, *arguments: object, params: Path = ROOT / "params.yaml"
 
 
 @contextmanager
-def answering(handler: Callable[[web.Request], Awaitable[Any]]) -> Iterator[str]:
-    """A server on a free port that answers everything by ``handler``; yields its address."""
+def answering(handler: Callable[[web.Request], Awaitable[Any]], port: int = 0) -> Iterator[str]:
+    """A server, on a free port where none is given, that answers everything by ``handler``; yields its address."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    with running(app, port) as url:
+        yield url
+
+
+@contextmanager
+def running(app: web.Application, port: int = 0) -> Iterator[str]:
+    """An application in a thread of its own; yields its address. What its start raises is raised here."""
     loop = asyncio.new_event_loop()
-    started = threading.Event()
-    address: list[str] = []
+    started: Future[str] = Future()
 
     async def serve() -> web.AppRunner:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", handler)
-        runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True, access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True)
         await site.start()
-        host, port = runner.addresses[0][:2]
-        address.append(f"http://{host}:{port}")
-        started.set()
+        host, taken = runner.addresses[0][:2]
+        started.set_result(f"http://{host}:{taken}")
         return runner
 
     def run() -> None:
-        runner = loop.run_until_complete(serve())
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
+        asyncio.set_event_loop(loop)
+        try:
+            runner = loop.run_until_complete(serve())
+        except BaseException as error:
+            started.set_exception(error)
+        else:
+            loop.run_forever()
+            loop.run_until_complete(runner.cleanup())
         loop.close()
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert started.wait(10)
     try:
-        yield address[0]
+        yield started.result(60)
     finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        if loop.is_running():
+            loop.call_soon_threadsafe(loop.stop)
+        thread.join(60)

@@ -191,3 +191,73 @@ def test_a_promotion_that_fails_is_seen(repository):
     orders = {"trunkline release": {"outputs": {"version": "v1.2.0"}}, "trunkline promote": {"exit": 1}}
     run = repository.run("release", "push", repository.push(), orders)
     assert (run.code, run.jobs["promote"]) == (1, "failed")
+
+
+# What serves is watched, and newer data are learned from.
+
+WATCH = ["monitor: trunkline monitor", "monitor: trunkline alert"]
+COLLECT = ["retrain: trunkline monitor", "retrain: trunkline retrain"]
+PAGE = {"trunkline monitor": {"files": {"reports/monitor.html": "<p>"}}}
+ALARM = {
+    "trunkline monitor": {"exit": 3, "files": {"reports/monitor.html": "<p>"}},
+    "trunkline alert": {"outputs": {"retrain": "true"}},
+}
+
+
+def scheduled(repository, name: str, orders: dict):
+    return repository.run(name, "schedule", {"ref": "refs/heads/main"}, orders)
+
+
+@pytest.mark.parametrize("code", [0, 3, 4])
+def test_what_the_monitor_finds_is_told_and_red_is_only_what_did_not_run(repository, code):
+    orders = PAGE | {"trunkline monitor": {"exit": code, **PAGE["trunkline monitor"]}}
+    orders |= {"trunkline alert": {"outputs": {"retrain": "false"}}}
+    run = scheduled(repository, "monitor", orders)
+    assert (run.lines(), run.code, run.jobs) == (WATCH, 0, {"monitor": "succeeded"})
+    assert [call.secrets for call in run.calls] == [["PGPASSWORD"], ["GITHUB_TOKEN"]]
+    assert (repository.folder / "home/artifacts/monitor/monitor.html").read_text() == "<p>"
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_a_monitor_that_cannot_look_is_red_and_tells_nothing(repository, code):
+    run = scheduled(repository, "monitor", {"trunkline monitor": {"exit": code}})
+    assert (run.lines(), run.code, run.jobs["monitor"]) == (WATCH[:1], 1, "failed")
+
+
+def test_an_alarm_that_newer_data_may_mend_starts_a_retraining(repository):
+    run = scheduled(repository, "monitor", ALARM)
+    assert [call.call for call in run.calls] == [line.split(": ")[1] for line in WATCH + COLLECT]
+    assert run.code == 0
+    assert {call.head for call in run.calls} == {repository.heads["main"]}
+
+
+def test_a_retraining_shows_secrets_only_to_what_reads_the_log_and_asks_github(repository):
+    run = scheduled(repository, "retrain", {})
+    assert (run.lines(), run.code, run.jobs) == (COLLECT, 0, {"retrain": "succeeded"})
+    assert [call.secrets for call in run.calls] == [["PGPASSWORD"], ["GITHUB_TOKEN", "PGPASSWORD"]]
+    assert run.calls[1].arguments == ["retrain"]
+
+
+@pytest.mark.parametrize(("code", "end"), [(0, "succeeded"), (4, "succeeded"), (3, "failed"), (1, "failed")])
+def test_too_few_rows_are_no_failure_and_rows_that_are_not_fit_are(repository, code, end):
+    run = scheduled(repository, "retrain", {"trunkline retrain": {"exit": code}})
+    assert (run.lines(), run.jobs) == (COLLECT, {"retrain": end})
+
+
+def test_before_anything_serves_there_is_nothing_to_watch_but_something_to_learn(repository):
+    run = scheduled(repository, "retrain", {"trunkline monitor": {"exit": 1}})
+    assert (run.lines(), run.code) == (COLLECT, 0)
+
+
+def test_a_retraining_by_hand_says_why(repository):
+    reason = 'the new "Roam" card; $(touch made)'
+    event = {"inputs": {"reason": reason}, "ref": "refs/heads/main"}
+    run = repository.run("retrain", "workflow_dispatch", event, {})
+    assert run.calls[1].arguments == ["retrain", "--reason", reason]
+
+
+@pytest.mark.parametrize("name", ["monitor", "retrain"])
+def test_where_no_runner_is_set_up_nothing_waits_for_one(repository, monkeypatch, name):
+    monkeypatch.setattr(repository, "variables", {})
+    run = scheduled(repository, name, {})
+    assert (run.lines(), run.code, run.jobs) == ([], 0, {})

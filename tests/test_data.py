@@ -114,6 +114,29 @@ def test_free_fields_of_a_json_answer_are_masked_and_stay_json(project):
     assert json.loads(examples["answer"][1]) == {"note": "note 1", "amount": 12}
 
 
+def test_a_row_that_came_masked_held_personal_data_like_one_that_is_masked_here(project):
+    made = starter.rows(30)
+    made[0] |= {"message": "write to <EMAIL>, it is new"}
+    made[1] |= {"message": "write to ann@example.com, it is new too"}
+    write("2026-07.jsonl", made)
+    _, _, report = run(project)
+    assert report.metrics["pii_rows"] == 2
+    assert report.details["pii"]["email"] == 1, "one was found here"
+
+
+def test_a_slice_that_a_source_does_not_know_is_not_compared_and_named(project):
+    months("2026-07", "2026-08")
+    pin("2026-07.jsonl")
+    write("2026-08.jsonl", [row | {"channel": None} for row in later(1, "2026-08")])
+    _, _, report = run(project)
+    assert verdicts(report)["shift"] is Verdict.PASS
+    (check,) = [check for check in report.checks if check.name.endswith("shift")]
+    assert check.message.endswith("only one side has values of channel")
+    write("2026-08.jsonl", [row | {"channel": "fax"} for row in later(1, "2026-08")])
+    with pytest.raises(Error, match="channel shifted"):
+        run(project)
+
+
 def test_repeats_are_left_out_and_contradictions_too(project):
     made = starter.rows(60)
     made[10]["message"] = made[0]["message"].upper()

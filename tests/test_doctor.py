@@ -200,7 +200,7 @@ def job(double, in_tmp, monkeypatch):
 
 def look(comment_with: str = "auto") -> list:
     found = github.check(comment_with, wait=lambda seconds: None)
-    return [*found.pull_requests, *found.releases]
+    return [*found.pull_requests, *found.releases, *found.watching]
 
 
 def follow(double, fix: str) -> None:
@@ -231,7 +231,8 @@ def follow(double, fix: str) -> None:
 def test_following_every_command_mends_everything(job):
     before = look()
     wrong = [diagnosis for diagnosis in before if diagnosis.verdict is FAIL]
-    assert [diagnosis.name for diagnosis in wrong] == ["branch rules", "gpu-pr", "tag rules", "registry", "production"]
+    names = ["branch rules", "gpu-pr", "tag rules", "registry", "production", "monitoring", "retraining"]
+    assert [diagnosis.name for diagnosis in wrong] == names
     for diagnosis in wrong:
         follow(job, diagnosis.fix)
     online = {"name": "gpu-1", "status": "online", "labels": [{"name": "self-hosted"}, {"name": "GPU-PR"}]}
@@ -281,16 +282,17 @@ def test_a_tag_of_either_kind_must_be_kept(job):
 def test_an_environment_with_secrets_is_for_main_alone_and_the_gpus_for_pull_requests(job):
     custom = {"protected_branches": False, "custom_branch_policies": True}
     job.environments = {name: {"name": name, "deployment_branch_policy": None} for name in github.ENVIRONMENTS}
-    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [PASS, FAIL, FAIL]
+    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [PASS, FAIL, FAIL, FAIL, FAIL]
     for environment in job.environments.values():
         environment["deployment_branch_policy"] = custom
     job.deploying_refs = {"gpu-pr": ["main"], "registry": ["main"], "production": ["releases/*"]}
-    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [FAIL, PASS, FAIL]
-    job.deploying_refs |= {"gpu-pr": ["refs/pull/*/merge"], "production": ["ma*"]}
-    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [PASS, PASS, PASS]
+    job.deploying_refs |= {"monitoring": ["main"], "retraining": ["retrain/*"]}
+    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [FAIL, PASS, FAIL, PASS, FAIL]
+    job.deploying_refs |= {"gpu-pr": ["refs/pull/*/merge"], "production": ["ma*"], "retraining": ["main"]}
+    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [PASS, PASS, PASS, PASS, PASS]
     for environment in job.environments.values():
         environment["deployment_branch_policy"] = {"protected_branches": True, "custom_branch_policies": False}
-    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [FAIL, PASS, PASS]
+    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [FAIL, PASS, PASS, PASS, PASS]
 
 
 def test_a_runner_is_found_on_the_last_page_by_both_labels(job):
@@ -346,7 +348,7 @@ def test_a_repository_that_does_not_answer_is_one_failure_and_the_rest_is_not_as
 
 def test_an_answer_of_another_shape_is_no_pass(job):
     job.faults = []
-    job.fail(200, path="/environments", times=3, text="{}")
+    job.fail(200, path="/environments", times=5, text="{}")
     found = verdicts(look())
     assert {found[name] for name in github.ENVIRONMENTS} == {INCONCLUSIVE}
 
@@ -397,7 +399,7 @@ def test_patterns_are_githubs(ref, pattern, expected):
 
 def test_the_page_shows_each_part_and_the_exit_code_is_the_worst(clone, double, monkeypatch, capsys):
     starter.settings(clone)
-    monkeypatch.setattr(doctor.github, "check", lambda comment_with, wait: github.Parts([], []))
+    monkeypatch.setattr(doctor.github, "check", lambda comment_with, wait: github.Parts([], [], []))
     starter.git(clone, "remote", "remove", "origin")
     assert cli.main(["doctor"]) == 3
     page = capsys.readouterr().out

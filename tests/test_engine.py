@@ -183,6 +183,16 @@ def test_it_says_what_it_serves(engine, base):
     assert (requests.get(engine.url + "/health", timeout=10).content) == b""
 
 
+def test_it_tells_the_tokens_of_a_text(engine):
+    tokens = requests.post(engine.url + "/tokenize", json={"inputs": "my card \u00e9"}, timeout=10).json()
+    assert "".join(token["text"] for token in tokens if token["stop"] <= 8) == "my card "
+    assert all(token["text"] == "my card \u00e9"[token["start"] : token["stop"]] for token in tokens)
+    spans = drive(engine, lambda driver: driver.tokenize("my card \u00e9"))
+    assert [span.id for span in spans] == [token["id"] for token in tokens]
+    refused = requests.post(engine.url + "/tokenize", json={"text": "x"}, timeout=10)
+    assert (refused.status_code, refused.json()["error_type"]) == (422, "validation")
+
+
 def test_more_than_it_takes_on_is_refused_and_everything_is_counted(engine):
     before = counted(engine)
     with ThreadPoolExecutor(24) as pool:

@@ -21,7 +21,7 @@ from trunkline.clients.engines import Engine, http
 from trunkline.clients.engines.stops import Stops
 from trunkline.errors import Error
 from trunkline.params.serve import EngineParams, PriceParams, TimeoutParams
-from trunkline.records.serving import Chunk, Completion, Failure, Identity, Request, Token
+from trunkline.records.serving import Chunk, Completion, Failure, Identity, Request, Span, Token
 
 TIMEOUTS = TimeoutParams(connect=0.5, first_token=0.5, next_token=0.3, total=1.0)
 PRICE = PriceParams(input=2.0, output=8.0)
@@ -520,3 +520,19 @@ def test_stop_texts_are_cut_however_the_answer_comes_in_pieces(whole, cuts, stop
         assert whole.startswith(watch.text + watch.found)
         assert len(watch.text) >= min(found)
         assert not any(stop in watch.text for stop in stops)
+
+
+def test_tokens_of_a_text_are_told_by_tgi_alone_and_garbage_is_named():
+    told = [{"id": 5, "text": "my", "start": 0, "stop": 2}]
+
+    async def answer(request: web.Request) -> web.Response:
+        assert (request.path, await request.json()) == ("/tokenize", {"inputs": "my"})
+        return web.json_response(told)
+
+    with answering(answer) as url:
+        ask = lambda kind: play(params(kind, url), lambda engine: engine.tokenize("my"))  # noqa: E731
+        assert ask("tgi") == ask("embedded") == [Span(5, 0, 2)]
+        assert ask("openai") is None
+        told[0] = {"id": "five"}
+        with pytest.raises(Failure, match="no answer of TGI"):
+            ask("tgi")

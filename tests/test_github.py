@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 import github_double
+import github_work
+import starter
 from github_double import BOT, HEAD, MERGE, GitHubDouble
 from trunkline.clients.github import Comment, GitHub, Refused, workflow
 from trunkline.clients.github.http import PATIENCE, TRIES, Api
@@ -355,3 +357,62 @@ def test_the_double_itself_refuses_what_github_refuses(double, job, waits):
     with pytest.raises(Refused):
         Api("ghs_write", waits.append).send("GET", f"{job.api}/user")
     assert double.statuses == []
+
+
+# Pull requests.
+
+
+@pytest.fixture
+def work(double, tmp_path) -> github_work.Work:
+    """A repository whose branch `topic` is a commit ahead of main."""
+    origin = tmp_path / "origin"
+    starter.git(tmp_path, "init", "-q", "-b", "main", "origin")
+    starter.git(origin, "commit", "-q", "--allow-empty", "-m", "first")
+    starter.git(origin, "checkout", "-qb", "topic")
+    starter.git(origin, "commit", "-q", "--allow-empty", "-m", "second")
+    return github_work.attach(double, origin)
+
+
+def test_a_pull_request_that_arrived_although_its_answer_was_lost_is_not_doubled(double, github, work):
+    fork = work.add_pull("mallory", "topic", owner="mallory/trunkline")
+    double.fail(502, method="POST", path="/pulls", done=True)
+    made = github.pulls.add("topic", "main", "A change", "for the better")
+    assert (len(work.pulls), made.number) == (2, work.pulls[1]["number"])
+    assert made.number != fork["number"]
+
+
+def test_only_open_pull_requests_of_this_repository_and_prefix_are_found_the_oldest_first(github, work):
+    wanted = [work.add_pull(BOT, f"retrain/{number}")["number"] for number in range(3)]
+    work.add_pull("mallory", "retrain/9", owner="mallory/trunkline")
+    work.add_pull(BOT, "retrain/8", state="closed")
+    work.add_pull(BOT, "topic")
+    assert [pull.number for pull in github.pulls.open("retrain/")] == wanted
+
+
+def test_the_last_pull_request_with_a_label_counts_whatever_became_of_it(github, work):
+    assert github.pulls.last("retrain") is None
+    work.add(BOT, "an issue", "", ["retrain"])
+    work.add_pull(BOT, "retrain/1", labels=["retrain"], created_at="2026-10-01T10:00:00Z")
+    work.add_pull(BOT, "retrain/2", labels=["retrain"], created_at="2026-10-20T10:00:00Z", state="closed")
+    work.add_pull(BOT, "topic", created_at="2026-10-30T10:00:00Z")
+    assert github.pulls.last("retrain").isoformat() == "2026-10-20T10:00:00+00:00"
+
+
+def test_users_and_teams_are_asked_for_reviews_and_who_cannot_be_is_told(github, work):
+    number = work.add_pull(BOT, "topic")["number"]
+    github.pulls.ask(number, ["ada", "acme/support"])
+    assert work.pulls[0]["requested_reviewers"] == [{"login": "ada"}]
+    assert work.pulls[0]["requested_teams"] == [{"slug": "support"}]
+    with pytest.raises(Error, match="collaborators"):
+        github.pulls.ask(number, ["nobody"])
+
+
+def test_auto_merge_is_turned_on_and_off_and_a_refusal_says_why(github, work):
+    row = work.add_pull(BOT, "topic")
+    github.pulls.merge_when_ready(row["node_id"])
+    assert row["auto_merge"]
+    github.pulls.hold(row["node_id"])
+    assert row["auto_merge"] is None
+    work.allows_auto_merge = False
+    with pytest.raises(Error, match="Auto merge is not allowed for this repository"):
+        github.pulls.merge_when_ready(row["node_id"])

@@ -149,3 +149,12 @@ def test_no_text_takes_quadratic_time(text):
 
 def test_every_kind_has_its_mask():
     assert {re.sub("[<>]", "", pii.mask(t)) for t in ("a@example.com", "+49 30 12345678")} == {"EMAIL", "PHONE"}
+
+
+def test_what_was_masked_before_is_told_and_masking_is_found_by_it():
+    texts = pl.Series(["write to ann@example.com", "nothing", None, "<email> is no mask", "<CARD>"])
+    masked = pii.mask_column(texts)
+    assert pii.masked_before(texts).to_list() == [False, False, False, False, True]
+    assert pii.masked_before(masked.texts).to_list() == [True, False, False, False, True]
+    assert pii.masked_before(texts, ["email"]).to_list() == [False] * 5
+    assert pii.masked_before(texts, []).to_list() == [False] * 5

@@ -333,6 +333,42 @@ def test_two_gateways_with_many_threads_share_one_database(tmp_path):
 # The command
 
 
+# What may be learned from.
+
+
+def test_labels_come_with_what_was_asked_in_the_order_of_predictions_and_of_what_was_said(database):
+    first, second, old = logged.assigned(), logged.assigned(), logged.assigned(time=logged.NOW - timedelta(days=9))
+    unknown, silent = logged.assigned(input=None), logged.assigned()
+    database.add([second, first, old, unknown, silent])
+    labels = [logged.said(asked) for asked in (second, first, second, old, unknown)]
+    database.add([*labels, logged.said(silent, label=None), logged.said(first, source="model")])
+    since = Selection(since=logged.NOW - timedelta(days=1), until=logged.NOW + timedelta(days=1))
+    found = predictions.labelled(database, since, ["agent", "judge"])
+    assert found["prediction"].to_list() == [first.prediction, second.prediction, second.prediction]
+    assert found["said"].to_list() == [labels[1].id, labels[0].id, labels[2].id]
+    assert found.row(0, named=True) == {
+        "prediction": first.prediction,
+        "time": first.time,
+        "unit": "conversation-1",
+        "customer": "c-1",
+        "input": "My card is gone.",
+        "said": labels[1].id,
+        "source": "agent",
+        "label": "card_lost",
+    }
+    assert predictions.labelled(database, Selection(), ["agent"]).height == 4
+    assert predictions.labelled(database, since, []).is_empty()
+
+
+def test_who_was_erased_is_remembered_and_not_learned_from(database):
+    asked, other = logged.assigned(), logged.assigned(customer="c-2")
+    database.add([asked, other, logged.said(asked), logged.said(other)])
+    database.erase("c-1", predictions.moment(logged.NOW))
+    assert predictions.labelled(database, Selection(), ["agent"])["customer"].to_list() == ["c-2"]
+    assert predictions.erased(database, ["c-1", "c-2", "c-3"]) == {"c-1"}
+    assert predictions.erased(database, []) == set()
+
+
 @pytest.fixture
 def project(in_tmp):
     text = PARAMS.read_text()

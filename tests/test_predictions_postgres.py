@@ -77,6 +77,25 @@ def test_erasing_and_pruning_are_as_on_sqlite(settings):
     database.close()
 
 
+def test_lineage_asks_as_on_sqlite(settings):
+    assert predictions.absent(settings) is None
+    given = [logged.assigned(time=logged.NOW + timedelta(hours=hour)) for hour in (1, 0)]
+    logged.keep(settings, *given, *[logged.ended(one, engine_fingerprint=f"fp-{one.time.hour}") for one in given])
+    logged.keep(settings, nameless := logged.assigned(customer=None, input=None))
+    with predictions.reading(settings) as database:
+        assert predictions.first_answer(database, "m@v1.1.0").engine_fingerprint == "fp-12"
+        assert predictions.first_answer(database, "m@v9.0.0") is None
+        (held,) = predictions.of_customer(database, "c-1")
+        assert held == ("m@v1.1.0", 2, logged.NOW, logged.NOW + timedelta(hours=1))
+        assert not predictions.nameless_texts(database)
+        database.add([logged.ended(nameless)])
+        assert predictions.nameless_texts(database)
+        assert predictions.erased_until(database, "c-1") is None
+        database.erase("c-1", predictions.moment(logged.NOW))
+        assert predictions.erased_until(database, "c-1") == logged.NOW
+        assert [one.number for one in predictions.of_customer(database, "c-1")] == [1]
+
+
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
@@ -154,3 +173,15 @@ def test_a_killed_writer_loses_nothing(settings, tmp_path):
     found = logged_in(settings)["prediction"].to_list()
     assert len(found) == len(set(found))
     assert set(accepted) <= set(found)
+
+
+def test_labels_are_found_and_who_was_erased_is_not_learned_from(settings):
+    asked, other = logged.assigned(), logged.assigned(customer="c-2")
+    Database(settings.database).add([asked, other, logged.said(asked), logged.said(other)])
+    with predictions.reading(settings) as database:
+        assert predictions.labelled(database, Selection(since=logged.NOW), ["agent"]).height == 2
+        database.erase("c-1", predictions.moment(logged.NOW))
+        found = predictions.labelled(database, Selection(), ["agent"])
+        assert found["customer"].to_list() == ["c-2"]
+        assert found["time"].to_list() == [other.time]
+        assert predictions.erased(database, ["c-1", "c-2"]) == {"c-1"}

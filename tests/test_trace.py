@@ -1,17 +1,19 @@
-"""From a release, a tag or a commit back to weights, data and code: verified, not here, or broken."""
+"""From a prediction, a release, a tag or a commit back to weights, data and code: verified, not here, or broken."""
 
 import hashlib
 import json
 import os
 import shutil
+from datetime import timedelta
 
 import pytest
 
+import logged
 import released
 import releases
 import starter
-from trunkline import cli
-from trunkline.clients import dvc, git
+from trunkline import cli, identity, params
+from trunkline.clients import dvc, git, predictions
 from trunkline.clients.git import tags
 from trunkline.operations import promote
 from trunkline.records import Bundle
@@ -236,3 +238,162 @@ def test_a_withdrawn_release_can_be_traced(repository, capsys):
 def test_nothing_is_taken_for_verified_when_there_is_nothing(repository, capsys):
     os.rename(repository / ".dvc", repository / "elsewhere")
     assert trace(capsys, "v1.0.0")[0] == 4
+
+
+def answered(folder, **changes):
+    """A prediction of v1.1.0 in the log, answered by `trunkline engine` as far as `changes` do not say otherwise."""
+    manifest = released.manifest_of(folder, "v1.1.0")
+    digest = identity.digest(manifest["weights"], manifest["base"]["sha256"])
+    given = {"release": f"{MODEL}@v1.1.0", **{n: v for n, v in changes.items() if n in logged.Assignment.model_fields}}
+    end = {"engine_model": f"{MODEL}@v1.1.0", "engine_fingerprint": digest[:12]}
+    assignment = logged.assigned(**given)
+    outcome = logged.ended(assignment, **end | {n: v for n, v in changes.items() if n not in given})
+    logged.keep(params.load(folder / "params.yaml").serve.log, assignment, outcome)
+    return assignment
+
+
+def test_a_prediction_leads_to_its_release_and_everything_behind_it(repository, commits, capsys):
+    assignment = answered(repository)
+    logged.keep(params.load(repository / "params.yaml").serve.log, logged.said(assignment))
+    code, shown = trace(capsys, assignment.prediction)
+    assert code == 0
+    assert f"{MODEL}@v1.1.0: pass (all 16 links are verified)" in shown
+    for known in (
+        "time 2026-11-01T12:00:00+00:00 in production",
+        "unit conversation-1",
+        "customer c-1",
+        "arm canary at weight 0.25 of rollout r1",
+        "input My card is gone.",
+        'output {"intent": "card_lost"}',
+        "outcome status 200, 120 ms, first token after 40 ms, 190 tokens in, 24 tokens out, 1e-05 USD, right format",
+        "guard pii@1:0123456789ab",
+        "feedback 2026-11-01T12:00:00+00:00 agent: card_lost, score 1, the customer was happy",
+        f"verified prediction {assignment.prediction} (in the log with its outcome)",
+        f"verified engine {MODEL}@v1.1.0",
+        "(it names the released weights)",
+        f"verified code commit {commits['v1.1.0'][:12]}",
+        f"verified data {released.ADDED}",
+    ):
+        assert known in shown
+
+
+def test_an_unknown_prediction_and_an_absent_log_are_errors_that_say_where_to_look(repository, capsys):
+    unknown = predictions.new_id()
+    code, shown = trace(capsys, unknown)
+    assert code == 1
+    assert "there is no prediction log .trunkline/predictions.sqlite" in shown
+    answered(repository)
+    code, shown = trace(capsys, "0190163d-8694-739b-aea5-966c26f8ad91")
+    assert code == 1
+    assert "the prediction log has no prediction 0190163d-8694-739b-aea5-966c26f8ad91" in shown
+    assert "its id was made at 2024-06-14T" in shown
+    assert "older than 90 days are deleted" in shown
+
+
+def test_an_erased_prediction_still_leads_to_its_release(repository, capsys):
+    assignment = answered(repository)
+    assert cli.main(["predictions", "erase", "c-1"]) == 0
+    code, shown = trace(capsys, assignment.prediction)
+    assert code == 0
+    assert "customer erased" in shown
+    assert "input erased" in shown
+    assert "output erased" in shown
+    assert "(a random name since the erasure)" in shown
+    assert "the customer's data in it were erased" in shown
+    assert "My card" not in shown
+
+
+def test_texts_are_shown_only_as_the_log_keeps_them(repository, capsys, monkeypatch):
+    monkeypatch.setenv(predictions.kept.KEY, "a key")
+    starter.settings(repository, serve__log__customer="hash", serve__log__input="none", serve__log__output="hash")
+    _, shown = trace(capsys, answered(repository).prediction)
+    assert "customer hash " in shown
+    assert "input not in the log" in shown
+    assert "output hash " in shown
+    assert "c-1" not in shown.replace("c-1-", "")
+
+
+def test_what_customers_write_does_not_steer_the_terminal(repository, capsys):
+    assignment = answered(repository, input="\x1b[2Jgone\nverified  release  forged", unit="u\u202e1")
+    assert cli.main(["trace", assignment.prediction]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert not [line for line in shown.splitlines() if line.strip().startswith("verified  release  forged")]
+
+
+def test_a_prediction_without_an_outcome_is_inconclusive(repository, capsys):
+    assignment = logged.assigned(release=f"{MODEL}@v1.1.0")
+    logged.keep(params.load(repository / "params.yaml").serve.log, assignment)
+    code, shown = trace(capsys, assignment.prediction)
+    assert code == 4
+    assert "not here prediction" in shown
+    assert "no outcome is logged" in shown
+
+
+@pytest.mark.parametrize(
+    ("release", "why"),
+    [
+        (f"{MODEL}@working-copy", "a working copy was served"),
+        (f"{MODEL}@v9.0.0", "the registry has no such release"),
+        ("other@v1.0.0", "it is a release of other"),
+    ],
+)
+def test_a_prediction_that_leads_to_no_release_is_inconclusive(repository, capsys, release, why):
+    code, shown = trace(capsys, answered(repository, release=release).prediction)
+    assert code == 4
+    assert f"{release}: inconclusive (1 of 2 links could not be verified here)" in shown
+    assert f"not here release {release} ({why}" in shown
+
+
+@pytest.mark.parametrize(
+    ("model", "fingerprint", "code", "link"),
+    [
+        (f"{MODEL}@v1.1.0", "0123456789ab", 3, "it names other weights than the released ones"),
+        (f"{MODEL}@v1.0.0", None, 3, "it says that it serves another release"),
+        ("gpt", "fp_1", 4, "it does not tell the hash of its weights"),
+        (None, None, 4, "it did not say what it is"),
+    ],
+)
+def test_an_engine_that_is_not_shown_to_serve_the_release_is_no_pass(
+    repository, capsys, model, fingerprint, code, link
+):
+    prediction = answered(repository, engine_model=model, engine_fingerprint=fingerprint).prediction
+    found, shown = trace(capsys, prediction)
+    assert found == code
+    assert link in shown
+
+
+def test_an_engine_that_changed_under_a_release_is_told(repository, capsys):
+    start = logged.NOW - timedelta(days=2)
+    for late in range(2):
+        time = start + timedelta(hours=late)
+        same = answered(repository, time=time, engine_model="gpt", engine_fingerprint="fp_1")
+    moved = answered(repository, engine_model="gpt", engine_fingerprint="fp_2")
+    assert "it says what it said at the release's first answer" in trace(capsys, same.prediction)[1]
+    code, shown = trace(capsys, moved.prediction)
+    assert code == 4
+    assert "gpt fp_2 (it CHANGED: the release's first answer, 2026-10-30T12:00:00+00:00, came from gpt fp_1)" in shown
+
+
+@pytest.mark.parametrize(
+    ("recorded", "said", "code", "link"),
+    [
+        ({"model": "large-1", "fingerprint": "fp_1"}, ("large-1", "fp_1"), 0, "says what it said when it was released"),
+        ({"model": "large-1", "fingerprint": "fp_1"}, ("large-1", "fp_2"), 4, "its fingerprint was fp_1 when"),
+        ({"model": "large-1", "fingerprint": "fp_1"}, ("large-2", "fp_1"), 3, "the provider's model was large-1 when"),
+        ({"model": "large-1"}, ("large-1", None), 4, "the provider names no fingerprint"),
+    ],
+)
+def test_a_provider_is_held_to_what_it_said_when_its_model_was_released(repository, capsys, recorded, said, code, link):
+    true = released.manifest_of(repository, "v1.0.0")
+    weights = {"provider.json": "a" * 64}
+    forged(repository, kind="hosted", weights=weights, base={**true["base"], **recorded}, version="v1.0.0")
+    prediction = answered(
+        repository, release=f"{MODEL}@v1.0.0", engine_model=said[0], engine_fingerprint=said[1]
+    ).prediction
+    shown = trace(capsys, prediction)[1]
+    state = {0: "verified", 4: "not here", 3: "BROKEN"}[code]
+    assert f"{state} engine {said[0]}" in shown
+    assert link in shown
+    assert "trained on" not in shown

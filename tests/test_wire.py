@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.records.serving import Chunk, Completion, Failure, Request, Token
-from trunkline.wire import answers, openai
+from trunkline.wire import answers, openai, tgi
 from trunkline.wire.answers import Envelope
 from trunkline.wire.openai import Asked
 
@@ -132,3 +132,101 @@ def test_every_failure_has_a_status_and_tgis_words():
         assert status >= 400
         assert answers.error(Failure(kind, "so")) == {"error": "so", "error_type": answers._TYPES[kind]}
         assert answers.stream_error(Failure(kind, "so"))["error"] == {"message": "so", "http_status_code": status}
+
+
+INPUTS = {"inputs": "hi"}
+
+
+def generated(**parameters: Any) -> Request:
+    return tgi.read({**INPUTS, "parameters": parameters}, 32).request
+
+
+def test_tgis_rule_says_when_tokens_are_drawn():
+    assert [generated(**body).temperature for body in ({}, {"temperature": 1.0}, {"top_p": 1.0}, {"seed": 3})] == [
+        0
+    ] * 4
+    assert tgi.read(INPUTS, 32).request.temperature == 0
+    drawn = ({"do_sample": True}, {"top_k": 3}, {"top_p": 0.5}, {"temperature": 0.7}, {"temperature": 0.7, "top_k": 3})
+    assert [generated(**body).temperature for body in drawn] == [1, 1, 1, 0.7, 0.7]
+
+
+def test_everything_that_tgi_is_told_is_understood():
+    body = {
+        "inputs": "hi", "stream": True,
+        "parameters": {
+            "adapter_id": "a", "do_sample": True, "temperature": 0.5, "top_p": 0.9, "top_k": 4, "max_new_tokens": 7,
+            "repetition_penalty": 1.2, "seed": 5, "stop": ["x", "y"], "details": True, "best_of": 1, "watermark": False,
+            "grammar": None, "truncate": None, "return_full_text": False, "decoder_input_details": False,
+        },
+    }  # fmt: skip
+    assert tgi.read(body, 32) == tgi.Asked(
+        request=Request(
+            prompt="hi", max_new_tokens=7, temperature=0.5, top_p=0.9, top_k=4, stop=("x", "y"), seed=5,
+            repetition_penalty=1.2, details=True,
+        ),
+        adapter="a", stream=True, details=True,
+    )  # fmt: skip
+
+
+@given(body=st.dictionaries(st.sampled_from(["inputs", "parameters", "stream"]), JSON, max_size=3) | JSON)
+def test_whatever_comes_to_tgis_routes_is_a_request_or_one_invalid_failure(body):
+    for read in (lambda: tgi.read(body, 32), lambda: tgi.read_text(body)):
+        try:
+            read()
+        except Failure as failure:
+            assert failure.kind == "invalid"
+
+
+def told(*chunks: Chunk, **values: Any) -> list[dict[str, Any]]:
+    writing = tgi.Writing(tgi.read({**INPUTS, "parameters": {"details": True}}, 32)._replace(**values))
+    return [event for chunk in chunks for event in writing.piece(chunk)]
+
+
+def test_tgis_last_event_has_the_last_token_and_the_whole_answer():
+    chunks = [Chunk("ca", TOKENS[:1]), Chunk("rd", TOKENS[1:2]), Chunk("", TOKENS[2:]), Chunk("", (), COMPLETION)]
+    first, second, last = told(*chunks)
+    assert first == {
+        "index": 1, "token": {"id": 5, "text": "ca", "logprob": -0.5, "special": False},
+        "generated_text": None, "details": None,
+    }  # fmt: skip
+    assert second["token"]["text"] == "rd"
+    assert last == {
+        "index": 3, "generated_text": "card",
+        "token": {"id": 2, "text": "<|im_end|>", "logprob": -0.1, "special": True},
+        "details": {"finish_reason": "eos_token", "generated_tokens": 3, "seed": None, "input_length": 3},
+    }  # fmt: skip
+    assert told(*chunks, details=False)[-1]["details"] is None
+
+
+def test_tgi_leaves_the_stop_text_in_the_answer():
+    ended = Completion(text="ca", finish="stop_sequence", stopped_by="rd", tokens_in=3, tokens_out=2, latency_ms=1.0)
+    assert tgi.Writing(tgi.read(INPUTS, 32)).whole(ended) == {"generated_text": "card"}
+    events = told(Chunk("ca", TOKENS[:1]), Chunk("", TOKENS[1:2]), Chunk("", (), ended))
+    assert [event["token"]["text"] for event in events] == ["ca", "rd"]
+    assert events[-1]["generated_text"] == "card"
+
+
+def test_an_answer_of_nothing_is_one_event():
+    ended = Completion(text="", finish="eos_token", latency_ms=1.0)
+    (only,) = told(Chunk("", (), ended))
+    assert (only["generated_text"], only["token"]["text"], only["index"]) == ("", "", 1)
+
+
+WORDS = st.builds(Token, st.none() | st.integers(0, 9), st.text(max_size=3), st.none(), st.booleans())
+PIECES = st.builds(Chunk, st.text(max_size=4), st.lists(WORDS, max_size=3).map(tuple), st.none())
+
+
+@given(
+    chunks=st.lists(PIECES, max_size=5),
+    stopped_by=st.none() | st.text(min_size=1, max_size=3),
+)
+def test_the_texts_of_tgis_events_are_the_answer_whatever_tokens_an_engine_tells(chunks, stopped_by):
+    text = "".join(chunk.text for chunk in chunks)
+    ended = Completion(text=text, finish="length", stopped_by=stopped_by, latency_ms=1.0)
+    events = told(*chunks, Chunk("", (), ended))
+    said = "".join(event["token"]["text"] for event in events if not event["token"]["special"])
+    whole = text + (stopped_by or "")
+    assert events[-1]["generated_text"] == whole
+    if stopped_by is None or not events[-1]["token"]["special"]:
+        assert said == whole
+    assert [event["index"] for event in events] == list(range(1, len(events) + 1))

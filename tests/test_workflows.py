@@ -13,6 +13,8 @@ import workflow_rules as rules
 ROOT = Path(__file__).parent.parent
 GUARD = f"    if: {rules.SAME_REPOSITORY} && !github.event.pull_request.draft\n"
 REAP_AT_LAST = "      - if: always()\n        run: trunkline reap\n"
+TOKEN = "          GITHUB_TOKEN: ${{ github.token }}\n"
+INHERITED = "    uses: ./.github/workflows/retrain.yml\n    secrets: inherit\n"
 # Per mistake: the rule that finds it, the workflow, and what is written instead of what.
 MISTAKES: list[tuple[Callable, str, str, str]] = [
     (rules.triggers, "model-pr", "  pull_request:\n", "  pull_request_target:\n"),
@@ -67,6 +69,37 @@ MISTAKES: list[tuple[Callable, str, str, str]] = [
     ),
     (rules.checkouts, "model-pr", "          ref: ${{ github.event.pull_request.head.sha }}\n", ""),
     (rules.caches, "checks", "      - run: .ci/run", "      - uses: actions/cache@v5\n      - run: .ci/run"),
+    (rules.triggers, "monitor", "  schedule:\n", "  push:\n  schedule:\n"),
+    (rules.triggers, "retrain", "  workflow_call: # monitor, when there is an alarm that newer data may mend\n", ""),
+    (rules.permissions, "monitor", "      issues: write\n", ""),
+    (
+        rules.permissions,
+        "retrain",
+        "      pull-requests: write\n",
+        "      pull-requests: write\n      actions: write\n",
+    ),
+    (rules.environments, "retrain", "    environment: retraining\n", ""),
+    (rules.concurrency, "monitor", "cancel-in-progress: false", "cancel-in-progress: true"),
+    (rules.runners, "retrain", "runs-on: [self-hosted, serving]", "runs-on: ubuntu-24.04"),
+    (
+        rules.pins,
+        "monitor",
+        "uses: ./.github/workflows/retrain.yml",
+        "uses: acme/flows/.github/workflows/retrain.yml@v1",
+    ),
+    (rules.calls, "monitor", "uses: ./.github/workflows/retrain.yml", "uses: ./.github/workflows/release.yml"),
+    (rules.calls, "monitor", "    if: needs.monitor.outputs.retrain == 'true'\n", "    if: always()\n"),
+    (rules.secrets, "monitor", "    uses: ./.github/workflows/retrain.yml\n", INHERITED),
+    (rules.secrets, "monitor", TOKEN, f"{TOKEN}          P: ${{{{ secrets.PGPASSWORD }}}}\n"),
+    (rules.secrets, "retrain", "PGPASSWORD: ${{ secrets.PGPASSWORD }}", "PGPASSWORD: ${{ github.token }}"),
+    (
+        rules.secrets,
+        "retrain",
+        "    timeout-minutes: 120\n",
+        "    timeout-minutes: 120\n    env: {T: '${{ secrets.T }}'}\n",
+    ),
+    (rules.without_a_runner, "retrain", "    if: vars.SERVING == 'true'", "    if: vars.SERVING != 'true'"),
+    (rules.checkouts, "monitor", "persist-credentials: false", "persist-credentials: true"),
     (rules.reaping, "model-pr", REAP_AT_LAST, ""),
     (rules.reaping, "model-pr", REAP_AT_LAST, "      - run: trunkline reap\n"),
     (rules.reaping, "model-pr", "      - run: trunkline reap\n", ""),

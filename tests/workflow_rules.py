@@ -13,6 +13,7 @@ import yaml
 FOLDER = Path(__file__).parent.parent / ".github"
 HOSTED = "ubuntu-24.04"
 GPU = ["self-hosted", "gpu-pr"]
+SERVING = ["self-hosted", "serving"]
 TRIGGERS: dict[str, Any] = {
     "checks": {
         "pull_request": None,
@@ -27,6 +28,12 @@ TRIGGERS: dict[str, Any] = {
         "push": {"branches": ["main"], "paths": ["dvc.lock"]},
         "workflow_dispatch": {"inputs": {"reason": {"required": True, "type": "string"}}},
     },
+    "monitor": {"schedule": [{"cron": "23 * * * *"}], "workflow_dispatch": None},
+    "retrain": {
+        "schedule": [{"cron": "41 4 1 * *"}],
+        "workflow_dispatch": {"inputs": {"reason": {"required": True, "type": "string"}}},
+        "workflow_call": None,
+    },
 }
 PERMISSIONS = {
     "checks/checks": {"contents": "read"},
@@ -35,12 +42,37 @@ PERMISSIONS = {
     "model-pr/report": {"actions": "write", "contents": "write", "pull-requests": "write", "statuses": "write"},
     "release/register": {"contents": "write", "id-token": "write"},
     "release/promote": {"contents": "write"},
+    "monitor/monitor": {"contents": "read", "id-token": "write", "issues": "write"},
+    # What calls a workflow must have what that needs.
+    "monitor/retrain": {"contents": "write", "id-token": "write", "issues": "write", "pull-requests": "write"},
+    "retrain/retrain": {"contents": "write", "id-token": "write", "issues": "write", "pull-requests": "write"},
 }
-ENVIRONMENTS = {"model-pr/train": "gpu-pr", "release/register": "registry", "release/promote": "production"}
+ENVIRONMENTS = {
+    "model-pr/train": "gpu-pr",
+    "release/register": "registry",
+    "release/promote": "production",
+    "monitor/monitor": "monitoring",
+    "retrain/retrain": "retraining",
+}
+RUNNERS = {"model-pr/train": GPU, "monitor/monitor": SERVING, "retrain/retrain": SERVING}
+# Steps that may see a secret or the token, by a word of theirs; nothing else in these jobs may, and no other job.
+TRUSTED = {
+    "release/register": ("DVC_CONFIG", "SIGNING_KEY", "trunkline release"),
+    "monitor/monitor": ("DVC_CONFIG", "trunkline monitor"),
+    "retrain/retrain": ("DVC_CONFIG", "trunkline monitor", "trunkline retrain", "actions/checkout"),
+}
+TOKENS = {
+    "model-pr/report": ("trunkline comment", "gh workflow run"),
+    "monitor/monitor": ("trunkline alert",),
+    "retrain/retrain": ("trunkline retrain", "actions/checkout"),
+}
+CALLED = {"monitor/retrain": "./.github/workflows/retrain.yml"}
 CONCURRENCY = {
     "checks": ("checks-${{ github.head_ref || github.ref }}", "${{ github.ref != 'refs/heads/main' }}"),
     "model-pr": ("model-pr-${{ github.event.pull_request.number }}", True),
     "release": ("release", False),
+    "monitor": ("monitor", False),
+    "retrain": ("retrain", False),
 }
 CHECKED_OUT = {
     "model-pr/plan": "${{ github.event.pull_request.head.sha }}",
@@ -61,7 +93,7 @@ class Job(NamedTuple):
 
     @property
     def steps(self) -> list[dict[str, Any]]:
-        return self.content["steps"]
+        return self.content.get("steps", [])
 
 
 class Workflows(NamedTuple):
@@ -70,9 +102,11 @@ class Workflows(NamedTuple):
     texts: dict[str, str]
     read: dict[str, dict[str, Any]]
 
-    def jobs(self) -> Iterator[Job]:
+    def jobs(self, calls: bool = False) -> Iterator[Job]:
+        """Every job; those that only call another workflow where ``calls`` asks for them."""
         for name, workflow in self.read.items():
-            yield from (Job(f"{name}/{job}", content) for job, content in workflow["jobs"].items())
+            found = (Job(f"{name}/{job}", content) for job, content in workflow["jobs"].items())
+            yield from (job for job in found if calls or "uses" not in job.content)
 
 
 def load(**changed: str) -> Workflows:
@@ -94,7 +128,7 @@ def triggers(workflows: Workflows) -> list[str]:
 
 def permissions(workflows: Workflows) -> list[str]:
     top = [name for name, workflow in workflows.read.items() if workflow.get("permissions") != {}]
-    return top + _differences(PERMISSIONS, {job.place: job.content.get("permissions") for job in workflows.jobs()})
+    return top + _differences(PERMISSIONS, {job.place: job.content.get("permissions") for job in workflows.jobs(True)})
 
 
 def environments(workflows: Workflows) -> list[str]:
@@ -115,14 +149,15 @@ def timeouts(workflows: Workflows) -> list[str]:
 
 def pins(workflows: Workflows) -> list[str]:
     """A tag can be moved to other code, a commit cannot; the comment tells a reader and an updater the version."""
-    pinned = re.compile(r"(\./\.github/actions/[\w-]+|[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)")
+    own = r"\./\.github/(actions/[\w-]+|workflows/[\w-]+\.yml)"
+    pinned = re.compile(rf"({own}|[\w./-]+@[0-9a-f]{{40}} # v\d+\.\d+\.\d+)")
     used = re.compile(r"^\s*(?:- )?uses: *(.*)$", re.MULTILINE)
     texts = [*workflows.texts.items(), ("setup", (FOLDER / "actions/setup/action.yml").read_text())]
     return [f"{name}: {use}" for name, text in texts for use in used.findall(text) if not pinned.fullmatch(use.strip())]
 
 
 def runners(workflows: Workflows) -> list[str]:
-    wanted = {job.place: GPU if job.place == "model-pr/train" else HOSTED for job in workflows.jobs()}
+    wanted = {job.place: RUNNERS.get(job.place, HOSTED) for job in workflows.jobs()}
     return _differences(wanted, {job.place: job.content["runs-on"] for job in workflows.jobs()})
 
 
@@ -142,18 +177,30 @@ def fork_rule(workflows: Workflows) -> list[str]:
 
 
 def secrets(workflows: Workflows) -> list[str]:
-    """Code of a pull request sees no secret: those of a job are its environment's, and a token is one step's."""
+    """Code of a pull request sees no secret: those of a job are its environment's, and they and a token one step's."""
     wrong = []
-    for job in workflows.jobs():
-        text = str(job.content)
-        if "secrets: inherit" in text or ("secrets." in text and job.place != "release/register"):
-            wrong.append(f"{job.place} reads a secret")
-        token = [step for step in job.steps if "github.token" in str(step)]
-        if job.place != "model-pr/report" and token:
-            wrong.append(f"{job.place} reads the token")
-        if "github.token" in str({**job.content, "steps": None}):
-            wrong.append(f"{job.place} gives the token to every step")
+    for job in workflows.jobs(True):
+        for word, may in (("secrets.", TRUSTED), ("github.token", TOKENS)):
+            seen = [str(step) for step in job.steps if word in str(step)]
+            if any(not any(name in step for name in may.get(job.place, ())) for step in seen):
+                wrong.append(f"{job.place} shows {word} to a step that is not named")
+            if word in str({**job.content, "steps": None}) or "secrets" in job.content:
+                wrong.append(f"{job.place} shows {word} to every step")
     return wrong
+
+
+def calls(workflows: Workflows) -> list[str]:
+    """Which workflows are called, and that a retraining needs an alarm that newer data may mend."""
+    found = {job.place: job.content["uses"] for job in workflows.jobs(True) if "uses" in job.content}
+    retrain = workflows.read["monitor"]["jobs"]["retrain"]
+    guarded = retrain.get("needs") == "monitor" and retrain.get("if") == "needs.monitor.outputs.retrain == 'true'"
+    return _differences(CALLED, found) + ([] if guarded else ["monitor/retrain runs without an alarm"])
+
+
+def without_a_runner(workflows: Workflows) -> list[str]:
+    """On a schedule nothing may wait, hour after hour, for a runner that nobody has set up."""
+    jobs = [job for job in workflows.jobs() if RUNNERS.get(job.place) == SERVING]
+    return [f"{job.place} waits for a runner" for job in jobs if job.content.get("if") != "vars.SERVING == 'true'"]
 
 
 def commands(workflows: Workflows) -> list[str]:
@@ -208,6 +255,8 @@ RULES: list[Callable[[Workflows], list[str]]] = [
     runners,
     fork_rule,
     secrets,
+    calls,
+    without_a_runner,
     commands,
     checkouts,
     caches,

@@ -34,19 +34,22 @@ OPERATIONS = {
     "drill": "try the gate on equal models, planted regressions and broken inputs",
     "comment": "post reports/report.md to the pull request, set its status trunkline/gate",
     "engine": "serve a model over HTTP from this process",
+    "serve": "answer requests with releases: assign, guard, forward to engines, log",
     "pin": "write the release to compare with into data/production.json",
     "rollout": "judge a canary by its log: `rollout replay LOG` prints each decision as a line of JSON",
     "predictions": "show, export, erase or prune what the prediction log holds",
     "doctor": "say what is missing here and on GitHub, and how to mend it",
     "supervise": "serve an environment's releases on this machine, as its branch asks for",
+    "alert": "keep one issue for each alarm in reports/monitor.json",
+    "retrain": "collect new labelled rows as the next partition, open one pull request",
     "deploy": "write a release's Kubernetes manifests, or set HAProxy's canary weight",
     "release": "register the merged commit: verify, bundle, sign, store, tag",
     "promote": "let an environment serve a release",
     "rollback": "let an environment serve an earlier release again, and pin it",
     "status": "what each environment serves, since when, and what waits",
     "history": "what served when, who decided, and why",
-    "trace": "follow a release back to weights, training, data and code, and verify each hash",
-    "affected": "which data sets and releases contain a customer",
+    "trace": "follow a prediction or release back to weights, training, data and code, and verify each hash",
+    "affected": "which data sets, releases and predictions contain a customer",
     "plan": "say what dvc.lock, code and params leave to run, without any data",
     "push": "push data and weights to the DVC remote, prove it, write artifact/",
     "adopt": "check an artifact, commit its dvc.lock and reports to the branch",
@@ -80,6 +83,23 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
             "type": int,
             "metavar": "N",
             "help": "that compute; default: all cores. Engines that share a machine must share its cores",
+        },
+    },
+    "serve": {
+        "--traffic": {
+            "type": Path,
+            "metavar": "FILE",
+            "help": "which release answers which share of the units; followed while it changes",
+        },
+        "--bundle": {
+            "type": Path,
+            "metavar": "FOLDER",
+            "help": "without a rollout: the one release that answers, such as a release's bundle or models/candidate",
+        },
+        "--listen": {"metavar": "HOST:PORT", "help": "default: serve.gateway.listen"},
+        "--pin": {
+            "metavar": "MESSAGE",
+            "help": "serve nothing: write down what the release's engine answers to this, to know it by later",
         },
     },
     "rollout": {
@@ -140,13 +160,14 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
         "--json": {"action": "store_true", "help": "as a JSON list"},
     },
     "trace": {
-        "what": {"metavar": "WHAT", "help": "a release (v1.2.0), a tag of the registry, or a commit"},
+        "what": {"metavar": "WHAT", "help": "a prediction, a release (v1.2.0), a tag of the registry, or a commit"},
         "--fetch": {"action": "store_true", "help": "ask the DVC remote for what is not here"},
     },
+    "retrain": {"--reason": {"metavar": "TEXT", "help": "why it is run by hand; does not wait for the cool-down"}},
     "affected": {"--customer": {"metavar": "ID", "required": True, "help": "as in the raw data"}},
 }
 # Operations whose verdict is the exit code; `run` of the others gives what it found, with or without one.
-DECIDING = ("gate", "rollout", "drill", "doctor", "trace", "affected", "release")
+DECIDING = ("gate", "rollout", "drill", "doctor", "trace", "affected", "release", "retrain")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,14 +1,17 @@
-"""Whether a server serves the release that it should: told by its weights, or by what it answers."""
+"""Whether a server serves what it should: told by its weights, or by what it answers."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from trunkline.errors import Error
-from trunkline.records.serving import Completion, Identity, Pin
+from trunkline.records import PROVIDER_RECORD
+from trunkline.records.serving import Completion, Identity, Pin, Provider
+from trunkline.verdict import Verdict
 
 # What decides the weights in memory: an adapter's configuration holds its scale.
-_DECIDING = (".safetensors", "adapter_config.json")
+# A hosted release has no weights; no server's digest is that of its provider's record.
+_DECIDING = (".safetensors", "adapter_config.json", PROVIDER_RECORD)
 
 
 class Expected(NamedTuple):
@@ -78,6 +81,43 @@ def mismatch(expected: Expected, identity: Identity, completion: Completion) -> 
             f"but {expected.release} answers {_shown(expected.pin.output)}"
         )
     return None
+
+
+class Same(NamedTuple):
+    """Whether a provider's model is still the recorded one, and what tells so."""
+
+    verdict: Verdict
+    sentence: str
+
+
+def same(recorded: Provider, repeated: Sequence[str], said: Collection[tuple[str | None, str | None]]) -> Same:
+    """Whether a provider still serves the model that was recorded; a change is for a human to decide about.
+
+    A provider may change its fingerprint for what does not touch the answers, so pinned answers count more.
+
+    Args:
+        recorded: the provider as it was, with pinned answers.
+        repeated: what it answers to the pinned prompts now, in their order.
+        said: every model and fingerprint that it named now.
+    """
+    pins = recorded.pins
+    moved = [(pin.output, now) for pin, now in zip(pins, repeated, strict=True) if pin.output != now]
+    names = sorted({str(model) for model, _ in said} - {str(recorded.said)})
+    prints = sorted({str(fingerprint) for _, fingerprint in said} - {str(recorded.fingerprint)})
+    changed = f"its fingerprint was {recorded.fingerprint} and is {', '.join(prints)} now"
+    if moved:
+        was, now = moved[0]
+        answers = f"{len(moved)} of {len(pins)} pinned answers differ, such as {_shown(now)} instead of {_shown(was)}"
+        return Same(Verdict.INCONCLUSIVE, f"the provider moved: {answers}" + (f"; {changed}" if prints else ""))
+    if names:
+        return Same(Verdict.INCONCLUSIVE, f"the provider moved: it was {recorded.said} and is {', '.join(names)} now")
+    if prints and not pins:
+        return Same(Verdict.INCONCLUSIVE, f"the provider may have moved: {changed}, and nothing is pinned")
+    if not pins and recorded.fingerprint is None:
+        unknown = "it tells no fingerprint, and none of its answers could be pinned"
+        return Same(Verdict.INCONCLUSIVE, f"whether the provider moved could not be measured: {unknown}")
+    told = changed if prints else f"its fingerprint is {recorded.fingerprint or 'not told'}"
+    return Same(Verdict.PASS, f"the provider did not move: {len(pins)} of {len(pins)} pinned answers repeat; {told}")
 
 
 def _shown(text: str) -> str:

@@ -26,7 +26,8 @@ def render(release: Manifest, params: KubernetesParams) -> str:
         Error: the release cannot be served on Kubernetes as it is.
     """
     if release.kind != "merged":
-        problem = f"{release.model}@{release.version} holds an adapter, not whole weights"
+        held = {"lora": "an adapter, not whole weights", "hosted": "no weights, as a provider serves its model"}
+        problem = f"{release.model}@{release.version} holds {held[release.kind]}"
         raise Error(problem, "set release.weights: merged in params.yaml, and release again")
     if "+" in release.version:
         raise Error(f"{release.version} cannot be a Kubernetes label", "release a version without `+`")

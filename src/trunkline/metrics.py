@@ -66,7 +66,7 @@ METRICS = (
     Metric("trunkline_canary_weight_ratio", "gauge", "ratio", (), "Share of the units that go to the canary."),
     Metric(
         *("trunkline_refused_requests_total", "counter", "requests", ("reason",)),
-        "Requests refused before they had an arm: key, size, rate, overload, log.",
+        "Requests refused before they had an arm: key, size, slow, rate, overload, log, invalid.",
     ),
     Metric("trunkline_spool_records", "gauge", "records", (), "Log records that the database does not have yet."),
     Metric("trunkline_spool_used_ratio", "gauge", "ratio", (), "Share of the spool in use; at 1 requests are refused."),

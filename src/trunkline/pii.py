@@ -114,6 +114,13 @@ def mask_column(texts: pl.Series, kinds: Sequence[Kind] = ALL) -> Masked:
     return Masked(texts.clone().scatter(positions, values), held.scatter(positions, True), counts)
 
 
+def masked_before(texts: pl.Series, kinds: Sequence[Kind] = ALL) -> pl.Series:
+    """For each row, whether it holds what `mask` writes: personal data were there, wherever they were masked."""
+    if not kinds:
+        return pl.repeat(False, len(texts), dtype=pl.Boolean, eager=True)
+    return texts.str.contains("|".join(f"<{kind.upper()}>" for kind in kinds)).fill_null(False)
+
+
 def _masked(text: str, kinds: Sequence[Kind]) -> tuple[str, list[Match]]:
     """Mask until nothing is found: a mask may free a neighbour. Each round removes a digit or an @."""
     every: list[Match] = []

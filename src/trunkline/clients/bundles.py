@@ -6,9 +6,10 @@ from trunkline.clients import files, signing
 from trunkline.clients.dvc import objects
 from trunkline.errors import Error
 from trunkline.params import ReleaseParams
+from trunkline.records import release
 from trunkline.records.release import Manifest
 
-MANIFEST = "manifest.json"
+MANIFEST = release.MANIFEST
 CARD = "README.md"
 # What is in a bundle besides the weights and their configuration.
 BESIDE = frozenset({MANIFEST, CARD, signing.SIGNATURE})

@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from trunkline.clients import files
 from trunkline.errors import Error
-from trunkline.records import Base, Bundle
+from trunkline.records import PROVIDER_RECORD, Base, Bundle
 
 BASE_RECORD = "base.json"
 BUNDLE_RECORD = "bundle.json"
@@ -147,6 +147,8 @@ def _cpu_has_bf16() -> bool:
 
 def _verified_base(base: Path) -> str:
     record = Base.read(base / BASE_RECORD)
+    if PROVIDER_RECORD in record.weights:
+        raise Error(f"{base} holds no weights: {record.source} is a provider's model", "ask the provider")
     for name, expected in record.weights.items():
         _verify(base / name, expected)
     present = {path.name for path in base.glob("*.safetensors")}

@@ -60,7 +60,7 @@ def read(folder: Path, columns: Iterable[str]) -> Raw:
     parts, problems = [], []
     for path in _partitions(folder):
         try:
-            parts.append(_READERS[path.suffix](path, wanted))
+            parts.append(READERS[path.suffix](path, wanted))
         except Error as error:
             problems.append(error)
         except OSError as error:
@@ -74,10 +74,10 @@ def read(folder: Path, columns: Iterable[str]) -> Raw:
 def _partitions(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise Error(f"the data folder {folder} does not exist", "create it, or correct data.folder in params.yaml")
-    found = (path for path in folder.iterdir() if path.suffix in _READERS and not path.name.startswith("."))
+    found = (path for path in folder.iterdir() if path.suffix in READERS and not path.name.startswith("."))
     paths = sorted(path for path in found if path.is_file())
     if not paths:
-        raise Error(f"{folder} holds no partition (*{', *'.join(_READERS)})", "add one, or `dvc pull` yours")
+        raise Error(f"{folder} holds no partition (*{', *'.join(READERS)})", "add one, or `dvc pull` yours")
     return paths
 
 
@@ -246,4 +246,4 @@ def _hint(path: Path) -> str:
     return f"write {path} again as UTF-8 {path.suffix[1:].upper()}, or fetch it again"
 
 
-_READERS = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
+READERS = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}

@@ -28,7 +28,7 @@ def run(params: Params) -> str:
     lines = [f"{stage:<12}{reason}" for stage, found in reasons.items() for reason in found]
     if not reasons:
         return "nothing has changed: there is nothing to run"
-    if unreadable or "train" in reasons:
+    if params.train.method != "none" and (unreadable or "train" in reasons):
         lines.append(_expected(params))
     what = "the pipeline has to run" if unreadable else f"{len(reasons)} stages have to run"
     return "\n".join([*lines, f"{what}: dvc repro --pull"])

@@ -7,10 +7,20 @@ from pydantic import Field, model_validator
 from trunkline.params.deploy import DeployParams
 from trunkline.params.judging import CompareParams, DrillParams, EvaluateParams, GateParams, ReportParams
 from trunkline.params.release import ReleaseParams
-from trunkline.params.serve import ServeParams
+from trunkline.params.retrain import RetrainParams
+from trunkline.params.serve import HostedParams, ServeParams
 from trunkline.params.supervise import SuperviseParams
 from trunkline.params.types import Attention, Count, OpenShare, Positive, Precision, Section, Share
-from trunkline.records import AMOUNTS, CANARY_METRIC, EXAMPLE_COLUMNS, INPUT_COLUMN, Answer, Terms, probe_metrics
+from trunkline.records import (
+    AMOUNTS,
+    CANARY_METRIC,
+    EXAMPLE_COLUMNS,
+    HOSTED,
+    INPUT_COLUMN,
+    Answer,
+    Terms,
+    probe_metrics,
+)
 from trunkline.records.rollout import Plan
 from trunkline.verdict import Limit
 
@@ -25,8 +35,13 @@ class ProjectParams(Section):
 class BaseParams(Section):
     """Where the base model comes from."""
 
-    model: str = Field(pattern=r"^(hub:[\w.-]+/[\w.-]+@[0-9a-f]{40}|path:.+|wheel:[^:=]+==[^:]+:.+)$")
+    model: str = Field(pattern=r"^(hub:[\w.-]+/[\w.-]+@[0-9a-f]{40}|path:.+|wheel:[^:=]+==[^:]+:.+|hosted:\S+)$")
     sha256: str | None = Field(pattern=r"^[0-9a-f]{64}$")
+
+    @property
+    def hosted(self) -> str | None:
+        """The provider's name of the model, where there are no weights."""
+        return self.model.removeprefix(HOSTED) if self.model.startswith(HOSTED) else None
 
 
 class ColumnParams(Section):
@@ -121,7 +136,7 @@ class ProductionParams(Section):
 class TrainParams(Section):
     """The fine-tuning recipe."""
 
-    method: Literal["lora"]
+    method: Literal["lora", "none"]
     r: Count
     alpha: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -162,6 +177,8 @@ class Params(Section):
     rollout: Plan
     deploy: DeployParams
     supervise: SuperviseParams
+    hosted: HostedParams
+    retrain: RetrainParams
 
     @property
     def terms(self) -> Terms:
@@ -190,4 +207,20 @@ class Params(Section):
                 f"supervise.drain_seconds {self.supervise.drain_seconds:g} kills engines that serve.embedded.drain "
                 f"gives {self.serve.embedded.drain:g} seconds"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _hosted_is_not_trained(self) -> "Params":
+        if (self.base.hosted is None) != (self.train.method == "lora"):
+            raise ValueError("train: method none goes with base.model hosted:, and lora with weights")
+        if self.base.hosted is None:
+            return self
+        mistakes = {
+            "base.sha256 names weights: null": self.base.sha256 is not None,
+            "features.canaries are planted for training: 0": self.features.canaries > 0,
+            "evaluate.scorers: a provider does not tell nll, leave it out": "nll" in self.evaluate.scorers,
+        }
+        found = [mistake for mistake, made in mistakes.items() if made]
+        if found:
+            raise ValueError(f"base.model is hosted, so {'; '.join(found)}")
         return self

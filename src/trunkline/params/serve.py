@@ -2,11 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from trunkline.params.log import GuardParams, LogParams
 from trunkline.params.types import Count, Positive, Section
 
+# HOST:PORT; port 0 takes a free one.
+Listen = Annotated[str, Field(pattern=r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$")]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -17,23 +19,39 @@ class PriceParams(Section):
     output: Price
 
 
+def _top(url: str) -> str:
+    url = url.rstrip("/")
+    if url.endswith("/v1"):
+        raise ValueError("leave out the /v1 at its end")
+    return url
+
+
+Url = Annotated[str, Field(pattern=r"^https?://[^/@\s]+(/[^?#\s]*)?$"), AfterValidator(_top)]
+KeyName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
 class EngineParams(Section):
     """One engine: what it is, where it is, and what it costs."""
 
     kind: Literal["embedded", "tgi", "openai"]
-    url: str = Field(pattern=r"^https?://[^/@\s]+(/[^?#\s]*)?$")
+    url: Url
     model: str | None
-    key: str | None = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    key: KeyName | None
     usd_per_million: PriceParams
     retries: Annotated[int, Field(ge=0, le=10)]
 
-    @field_validator("url")
-    @classmethod
-    def _is_the_top(cls, url: str) -> str:
-        url = url.rstrip("/")
-        if url.endswith("/v1"):
-            raise ValueError("leave out the /v1 at its end")
-        return url
+
+class HostedParams(Section):
+    """A provider's model, asked instead of weights."""
+
+    url: Url
+    key: KeyName | None
+    usd_per_million: PriceParams
+    retries: Annotated[int, Field(ge=0, le=10)]
+    timeout: Positive
+    concurrent: Count
+    pins: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
+    pinned_tokens: Count
 
 
 class TimeoutParams(Section):
@@ -54,11 +72,40 @@ class EmbeddedParams(Section):
     drain: Positive
 
 
+class NameParams(Section):
+    """Where a request says something about itself: a header, or else a field of its body."""
+
+    header: str | None = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    field: str | None = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+
+
+class GatewayParams(Section):
+    """What `trunkline serve` takes on, from whom, and how it knows units and engines."""
+
+    listen: Listen
+    environment: Annotated[str, Field(min_length=1, max_length=256)]
+    unit: NameParams
+    customer: NameParams
+    trust_proxy: bool
+    keys: str | None = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    requests_per_minute: Count | None
+    request_bytes: Count
+    body_seconds: Positive
+    max_input_chars: Count
+    max_new_tokens: Count
+    max_concurrent: Count
+    queue: Annotated[int, Field(ge=0)]
+    probe_seconds: Positive
+    pins: str = Field(min_length=1)
+    drain: Positive
+
+
 class ServeParams(Section):
     """Who answers requests."""
 
     engines: dict[Literal["stable", "canary"], EngineParams]
     timeouts: TimeoutParams
     embedded: EmbeddedParams
+    gateway: GatewayParams
     guard: GuardParams
     log: LogParams

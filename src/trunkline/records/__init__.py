@@ -32,6 +32,9 @@ SCORE_PREFIX = "score_"
 # Guardrails that are no scores, each from a column of the predictions.
 AMOUNTS = {"tokens_out": "tokens_out", "usd_per_1000": "usd", "latency_ms_p95": "latency_ms"}
 SIDES = ("production", "candidate")
+# Begins the source of a base model that a provider serves: there are no weights, but a `serving.Provider`.
+HOSTED = "hosted:"
+PROVIDER_RECORD = "provider.json"
 
 
 def probe_metrics(path: str) -> tuple[str, str]:
@@ -134,7 +137,7 @@ class Base(Record):
 
     Attributes:
         source: ``base.model`` of params.yaml.
-        weights: SHA-256 by name of the safetensors files.
+        weights: SHA-256 by name of the safetensors files; of a hosted model, of PROVIDER_RECORD.
         sha256: one hash for all weights: of the only file, or of the sorted lines ``<hash>  <name>``.
     """
 
@@ -147,17 +150,18 @@ class Bundle(Record):
     """A model folder's identity.
 
     Attributes:
-        kind: ``base`` (the untuned base model) or ``lora`` (an adapter on it).
+        kind: ``base`` (the untuned base model), ``lora`` (an adapter on it) or ``hosted`` (the task for a provider's
+            model).
         release: name of the release, or None for a candidate and for the base.
         base: the base model's ``Base.sha256``.
-        weights: SHA-256 by file name of the adapter's files; empty for the base.
+        weights: SHA-256 by file name of the adapter's files; of a hosted one, of PROVIDER_RECORD; empty for the base.
         task: what the model was trained for.
-        partitions: the data partitions it was trained on.
-        trained_on: SHA-256 of data/train.parquet; None for the base.
+        partitions: the data partitions it was trained on; of a hosted one, those that there were.
+        trained_on: SHA-256 of data/train.parquet; None for what was not trained.
         params: the train section of params.yaml it was trained with; empty for the base.
     """
 
-    kind: Literal["base", "lora"]
+    kind: Literal["base", "lora", "hosted"]
     release: str | None
     base: str
     weights: dict[str, str]

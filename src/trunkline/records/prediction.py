@@ -4,7 +4,8 @@ The gateway records an Assignment before it answers, an Outcome after it, and Fe
 meet by the prediction's id. An assignment without an outcome is an error of its arm, not a gap.
 """
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
@@ -13,6 +14,8 @@ from trunkline.records import Record
 from trunkline.verdict import FiniteFloat
 
 Arm = Literal["stable", "canary"]
+# What stands for a version in the name of what was served without being released.
+WORKING_COPY = "working-copy"
 # RFC 9562, version 7: the first 48 bits are the time, so ids sort as predictions were made.
 _ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
 _MOST = 2**63 - 1
@@ -23,6 +26,16 @@ def _storable(value: object) -> object:
     if not isinstance(value, str) or (value.isascii() and "\x00" not in value):
         return value
     return "".join("\ufffd" if c == "\x00" or "\ud800" <= c <= "\udfff" else c for c in value)
+
+
+def is_id(text: str) -> bool:
+    """Whether a text is a prediction's id."""
+    return re.fullmatch(_ID, text) is not None
+
+
+def time_of(id: str) -> datetime:
+    """When an id was made, to the millisecond."""
+    return datetime.fromtimestamp(int(id[:8] + id[9:13], 16) / 1000, UTC)
 
 
 Id = Annotated[str, Field(pattern=_ID)]
@@ -68,7 +81,8 @@ class Outcome(Record):
         prediction: the assignment's id.
         time: when the answer ended.
         status: the HTTP status that the client got.
-        error: kind of error, such as ``timeout``, ``engine``, ``guard`` or ``client_left``; None without one.
+        error: kind of error: the engine's, such as ``timeout``, or ``unproven``, ``guard``, ``client_left``,
+            ``shutdown`` or ``internal``; None without one.
         latency_ms: from the request to the end of the answer.
         ttft_ms: from the request to the first token.
         tokens_in: of the prompt as the engine counted.
@@ -79,7 +93,7 @@ class Outcome(Record):
         findings: what guards found, ``name@version:hash`` each.
         engine_model: the model that the engine says it is.
         engine_fingerprint: the engine's ``system_fingerprint``.
-        finish_reason: such as ``stop`` or ``length``.
+        finish_reason: such as ``eos_token`` or ``length``.
     """
 
     prediction: Id
@@ -139,6 +153,22 @@ class Prediction(Record):
     erased: bool
     outcome: Outcome | None
     feedback: tuple[Feedback, ...]
+
+
+class Held(NamedTuple):
+    """A customer's predictions of one release.
+
+    Attributes:
+        release: its name.
+        number: how many.
+        first: when the first was assigned.
+        last: when the last was.
+    """
+
+    release: str
+    number: int
+    first: datetime
+    last: datetime
 
 
 class Selection(NamedTuple):

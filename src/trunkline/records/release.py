@@ -10,6 +10,8 @@ from trunkline.errors import Error
 from trunkline.records import Production, Record, Task
 from trunkline.verdict import Verdict
 
+# The name of a manifest's file in its bundle.
+MANIFEST = "manifest.json"
 _SHA256 = r"^[0-9a-f]{64}$"
 _COMMIT = r"^[0-9a-f]{40}$"
 Kind = TypeVar("Kind", bound=Record)
@@ -70,9 +72,10 @@ class Manifest(Record):
         commit: the merged commit that was released.
         lock: SHA-256 of its dvc.lock.
         data: by path: the raw partitions, the training examples and the holdout.
-        base: the base model's source and SHA-256.
-        kind: ``lora`` (an adapter on the base model) or ``merged`` (whole weights).
-        weights: SHA-256 by file name of the bundle's weights and their configuration.
+        base: the base model's source and SHA-256; of a hosted one also the ``model`` and ``fingerprint`` that it named.
+        kind: ``lora`` (an adapter on the base model), ``merged`` (whole weights) or ``hosted`` (a provider's model).
+        weights: SHA-256 by file name of the bundle's weights and their configuration; of a hosted one, of the record
+            of its provider.
         task: prompt, transforms and answer format, exactly as evaluated.
         guard: id of the guards around it, their order and their actions.
         decoding: how answers were generated when the scores were measured.
@@ -96,7 +99,7 @@ class Manifest(Record):
     lock: str = Field(pattern=_SHA256)
     data: dict[str, Content]
     base: dict[str, str]
-    kind: str = Field(pattern=r"^(lora|merged)$")
+    kind: str = Field(pattern=r"^(lora|merged|hosted)$")
     weights: dict[str, str] = Field(min_length=1)
     task: Task
     guard: str

@@ -56,6 +56,20 @@ class Token(NamedTuple):
     special: bool
 
 
+class Span(NamedTuple):
+    """A token of a text that was given.
+
+    Attributes:
+        id: in the model's vocabulary.
+        start: of its first character.
+        stop: of the character after its last.
+    """
+
+    id: int
+    start: int
+    stop: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """A whole answer; None for what the engine does not tell.
@@ -127,6 +141,42 @@ class Pin(Record):
     prompt: tuple[dict[str, str], ...]
     max_new_tokens: int
     output: str
+
+
+class Provider(Record):
+    """A provider's model: how it is asked, and how it is known again.
+
+    ``provider.json`` beside ``base.json``, without pins, and beside the ``bundle.json`` of a hosted candidate.
+
+    Attributes:
+        model: the name it is asked by.
+        url: without /v1.
+        key: the environment variable that holds the API key; None: it wants none.
+        usd_input: price in US dollars of a million tokens in.
+        usd_output: and out.
+        retries: of a request that it refuses for now, or fails.
+        timeout: seconds for one answer, all tries together.
+        concurrent: requests at once.
+        messages: whose answers are to be pinned.
+        pinned_tokens: a pinned answer is cut here.
+        said: what it said that it is.
+        fingerprint: its ``system_fingerprint``.
+        pins: what it answered, as often as it was asked.
+    """
+
+    model: str
+    url: str
+    key: str | None
+    usd_input: float
+    usd_output: float
+    retries: int
+    timeout: float
+    concurrent: int
+    messages: tuple[str, ...]
+    pinned_tokens: int
+    said: str | None
+    fingerprint: str | None
+    pins: tuple[Pin, ...]
 
 
 _HINTS: dict[FailureKind, str] = {

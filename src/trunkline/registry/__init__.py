@@ -17,6 +17,7 @@ from trunkline.registry.grammar import (
     release,
 )
 from trunkline.registry.history import FORGED, Entry, history
+from trunkline.registry.pins import Pin, pinnable, serving
 from trunkline.registry.rules import (
     PRODUCTION,
     branch,
@@ -43,6 +44,7 @@ __all__ = [
     "Event",
     "Model",
     "Part",
+    "Pin",
     "Registration",
     "Version",
     "branch",
@@ -55,10 +57,12 @@ __all__ = [
     "of",
     "parse",
     "path",
+    "pinnable",
     "pinned_by",
     "promote",
     "release",
     "rollback",
+    "serving",
     "standing",
     "told",
 ]

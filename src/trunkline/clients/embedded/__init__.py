@@ -21,7 +21,7 @@ from trunkline.clients.engines.protocol import whole
 from trunkline.clients.generation import decoding
 from trunkline.clients.model import LoadedModel, encode_answer, encode_prompt, end_tokens
 from trunkline.errors import Error
-from trunkline.records.serving import Chunk, Completion, Failure, Identity, Request
+from trunkline.records.serving import Chunk, Completion, Failure, Identity, Request, Span
 
 # Small pages share more of a common prompt, and waste less behind a short answer.
 _PAGE_TOKENS = 32
@@ -187,6 +187,11 @@ class Embedded:
     async def identity(self) -> Identity:
         """See Engine."""
         return self._identity
+
+    async def tokenize(self, text: str) -> list[Span]:
+        """See Engine."""
+        found = self._loaded.tokenizer(text, return_offsets_mapping=True)
+        return [Span(id, *span) for id, span in zip(found["input_ids"], found["offset_mapping"], strict=True)]
 
     async def close(self) -> None:
         """Stop at once; what is still being answered fails."""

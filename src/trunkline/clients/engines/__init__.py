@@ -5,7 +5,8 @@ Inference by its native routes. ``embedded`` is `trunkline engine`, which speaks
 digest of its weights. A server that is slow, broken or gone gives one `Failure`, and nothing else.
 """
 
-from trunkline.clients.engines.openai import Embedded, OpenAI
+from trunkline.clients.engines.embedded import Embedded
+from trunkline.clients.engines.openai import OpenAI
 from trunkline.clients.engines.probe import Probed, probe, record
 from trunkline.clients.engines.protocol import Engine
 from trunkline.clients.engines.tgi import TGI

@@ -9,7 +9,7 @@ from trunkline.clients.engines.gathering import Gathering, Piece
 from trunkline.clients.engines.http import Server
 from trunkline.clients.engines.refusals import read
 from trunkline.params.serve import EngineParams, TimeoutParams
-from trunkline.records.serving import Chunk, Completion, Failure, Identity, Request, Token
+from trunkline.records.serving import Chunk, Completion, Failure, Identity, Request, Span, Token
 
 _API = "OpenAI's API"
 
@@ -60,12 +60,6 @@ class _Model(BaseModel):
 
 class _Models(BaseModel):
     data: list[_Model]
-
-
-class _Info(BaseModel):
-    model_id: str
-    model_sha: str | None
-    version: str | None
 
 
 class OpenAI:
@@ -126,6 +120,10 @@ class OpenAI:
         """See Engine."""
         return Identity(await self._models(), None, None)
 
+    async def tokenize(self, text: str) -> list[Span] | None:
+        """See Engine; OpenAI's API has no words for it."""
+        return None
+
     async def close(self) -> None:
         """See Engine."""
         await self._server.close()
@@ -177,26 +175,6 @@ class OpenAI:
             return False
         self._limit = "max_completion_tokens"
         return True
-
-
-class Embedded(OpenAI):
-    """`trunkline engine`, which also tells tokens' numbers and the digest of its weights."""
-
-    async def health(self) -> None:
-        """See Engine."""
-        await self._server.get("/health", self._server.timeouts.connect)
-
-    async def identity(self) -> Identity:
-        """See Engine."""
-        info = read(_Info, await self._server.get("/info", self._server.timeouts.first_token), _API)
-        return Identity((info.model_id,), info.model_sha, info.version)
-
-    async def _name(self) -> str:
-        """Whatever it serves, as TGI is asked too; each answer says what that was."""
-        return self._model or "tgi"
-
-    def _details(self, request: Request, chat: bool) -> dict[str, JsonValue]:
-        return {**super()._details(request, chat), "return_token_ids": True} if request.details else {}
 
 
 def _chosen(request: Request) -> dict[str, JsonValue]:

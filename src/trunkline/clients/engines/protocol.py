@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Protocol
 
-from trunkline.records.serving import Chunk, Completion, Failure, Identity, Request
+from trunkline.records.serving import Chunk, Completion, Failure, Identity, Request, Span
 
 
 class Engine(Protocol):
@@ -38,6 +38,13 @@ class Engine(Protocol):
 
         Raises:
             Failure: it does not say.
+        """
+
+    async def tokenize(self, text: str) -> list[Span] | None:
+        """The tokens of a text as it is; None where it cannot tell them.
+
+        Raises:
+            Failure: it does not answer.
         """
 
     async def close(self) -> None:

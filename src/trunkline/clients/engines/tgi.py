@@ -13,7 +13,8 @@ from pydantic import BaseModel, JsonValue
 from trunkline.clients.engines.gathering import Gathering, Piece
 from trunkline.clients.engines.openai import OpenAI
 from trunkline.clients.engines.refusals import read
-from trunkline.records.serving import Chunk, Completion, Failure, Identity, Request, Token
+from trunkline.clients.engines.spans import spans
+from trunkline.records.serving import Chunk, Completion, Failure, Identity, Request, Span, Token
 
 _API = "TGI"
 _GENERATE, _STREAM = "/generate", "/generate_stream"
@@ -93,6 +94,10 @@ class TGI(OpenAI):
         """See Engine; its ``model_sha`` is a commit of the Hub, or null, and tells nothing about the weights."""
         info = read(_Info, await self._server.get("/info", self._server.timeouts.first_token), _API)
         return Identity((info.model_id,), None, info.version)
+
+    async def tokenize(self, text: str) -> list[Span] | None:
+        """See Engine."""
+        return await spans(self._server, text)
 
     async def _name(self) -> str:
         """Any other name would be an adapter's, and answered by the base model where there is none."""

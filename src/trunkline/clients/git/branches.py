@@ -86,6 +86,19 @@ def fetch(remote: str, branch: str) -> None:
     git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", remote, f"refs/heads/{branch}")
 
 
+def default(remote: str) -> tuple[str, str] | None:
+    """Name and commit of the remote's default branch; None where it names none, or has no commit yet.
+
+    Raises:
+        Error: the remote cannot be reached.
+    """
+    # `ref: refs/heads/main<tab>HEAD`, and a line with the commit unless the branch is still without one.
+    listed = [line.split() for line in git("ls-remote", "--symref", remote, "HEAD").decode().splitlines()]
+    heads = [words[0] for words in listed if words[0] != "ref:"]
+    named = [words[1].removeprefix("refs/heads/") for words in listed if words[0] == "ref:"]
+    return (named[0], heads[0]) if heads and named else None
+
+
 def unmerged(remote: str, commit: str) -> str | None:
     """The remote's default branch, if it does not hold a commit yet.
 
@@ -95,15 +108,12 @@ def unmerged(remote: str, commit: str) -> str | None:
     Raises:
         Error: the remote cannot be reached, or the commit is not here.
     """
-    # `ref: refs/heads/main<tab>HEAD`, and a line with the commit unless the branch is still without one.
-    listed = [line.split() for line in git("ls-remote", "--symref", remote, "HEAD").decode().splitlines()]
-    heads = [words[0] for words in listed if words[0] != "ref:"]
-    named = [words[1].removeprefix("refs/heads/") for words in listed if words[0] == "ref:"]
-    if not heads or not named or commit in heads:
+    found = default(remote)
+    if found is None or found[1] == commit:
         return None
-    fetch(remote, named[0])
-    merged = attempt("merge-base", "--is-ancestor", commit, heads[0]).returncode == 0
-    return None if merged else named[0]
+    name, head = found
+    fetch(remote, name)
+    return None if attempt("merge-base", "--is-ancestor", commit, head).returncode == 0 else name
 
 
 def refresh(remote: str, prefix: str) -> None:

@@ -41,3 +41,27 @@ def tags_holding(commit: str) -> list[str]:
     """The names of the tags whose history holds a commit, none where it is not here."""
     done = attempt("for-each-ref", "--contains", commit, "--format=%(refname:strip=2)", "refs/tags")
     return done.stdout.decode(errors="replace").split()
+
+
+class Made(NamedTuple):
+    """A commit: its message, and the paths from the repository's top that it changed; none for a clean merge."""
+
+    commit: str
+    message: str
+    paths: tuple[str, ...]
+
+
+def between(before: str, commit: str) -> list[Made]:
+    """What a commit's history holds that another's does not, the newest first.
+
+    Raises:
+        Error: one of them is not here.
+    """
+    listed = git("rev-list", "--end-of-options", commit, f"^{before}").decode().split()
+    return [_made(one) for one in listed]
+
+
+def _made(commit: str) -> Made:
+    message = git("log", "-1", "--format=%B", commit).decode(errors="replace")
+    paths = git("show", "-z", "--format=", "--name-only", commit).decode(errors="replace").split("\0")
+    return Made(commit, message, tuple(path for path in paths if path))

@@ -1,4 +1,4 @@
-"""GitHub, as one token sees one repository: its comments and commit statuses.
+"""GitHub, as one token sees one repository: its comments, commit statuses, issues and pull requests.
 
 The only code that speaks to GitHub's API. It makes no decision: it asks, tells, and says what GitHub
 refused (`Refused`) apart from what is wrong (`Error`).
@@ -12,6 +12,9 @@ from pydantic import BaseModel, JsonValue
 
 from trunkline.clients.github.answers import read_as
 from trunkline.clients.github.http import Api, Refused
+from trunkline.clients.github.issues import Issues
+from trunkline.clients.github.pulls import Pulls
+from trunkline.clients.github.settings import Settings
 from trunkline.clients.github.workflow import PullRequest, Workflow
 
 __all__ = ["Comment", "GitHub", "PullRequest", "Refused", "State", "Workflow"]
@@ -66,6 +69,9 @@ class GitHub:
         self._api = Api(workflow.token, wait)
         self._graphql = workflow.graphql
         self._repository = f"{workflow.api}/repos/{workflow.repository}"
+        self.issues = Issues(self._api, self._repository)
+        self.pulls = Pulls(self._api, self._repository, workflow.graphql)
+        self.settings = Settings(self._api, self._repository)
 
     def login(self) -> str:
         """Whose token this is; a comment it writes has this author.

@@ -81,7 +81,8 @@ class Api:
     def pages(self, url: str) -> Iterator[JsonValue]:
         """The rows of all pages of a list, asked for as they are needed."""
         for page in range(1, _MOST_PAGES + 1):
-            answer = self._ask("GET", f"{url}?per_page={PER_PAGE}&page={page}")
+            joint = "&" if "?" in url else "?"
+            answer = self._ask("GET", f"{url}{joint}per_page={PER_PAGE}&page={page}")
             if not isinstance(answer.content, list):
                 raise Error(f"GitHub answered GET {url} without a list", "check GITHUB_API_URL")
             yield from answer.content
@@ -176,7 +177,8 @@ def _later(answer: _Answer, pause: float) -> str:
 def _refusal(request: str, answer: _Answer) -> Error:
     problem = f"GitHub refused {request}: {answer.said}"
     if answer.status == 403:
-        return Refused(problem, "give the job the permissions `pull-requests: write` and `statuses: write`")
+        permissions = "`pull-requests: write`, `statuses: write` and, for what writes issues, `issues: write`"
+        return Refused(problem, f"give the job the permissions {permissions}")
     hints = {
         401: "the token is wrong or has expired; in a workflow: `env: {GITHUB_TOKEN: ${{ github.token }}}`",
         404: "check GITHUB_REPOSITORY, and that the token may read that repository",

@@ -119,6 +119,12 @@ class Settings:
         found = read_as(_Branch, self._get(f"/branches/{quote(branch, safe='')}"))
         return set(found.protection.required_status_checks.contexts)
 
+    def required(self, branch: str) -> set[str]:
+        """The statuses without which nothing is merged into a branch, by rulesets and by classic protection."""
+        asked = [rule.parameters for rule in self.branch_rules(branch) if rule.type == "required_status_checks"]
+        rows = [row for parameters in asked for row in parameters.get("required_status_checks", [])]
+        return {str(row.get("context")) for row in rows} | self.protected_contexts(branch)
+
     def tag_rulesets(self) -> list[Ruleset]:
         """The rulesets for tags; the list has no rules, so each is asked for."""
         listed = [read_as(_Listed, row) for row in self._api.pages(f"{self._address}/rulesets")]

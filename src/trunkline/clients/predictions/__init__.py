@@ -19,7 +19,9 @@ from trunkline.clients.predictions.connection import Unreachable
 from trunkline.clients.predictions.database import FEEDBACK, TEXTS, WINDOW, Database
 from trunkline.clients.predictions.ids import new as new_id
 from trunkline.clients.predictions.kept import Kept
+from trunkline.clients.predictions.labelled import erased, labelled
 from trunkline.clients.predictions.log import REJECTED, Log, Status, oldest
+from trunkline.clients.predictions.lookup import erased_until, first_answer, nameless_texts, of_customer
 from trunkline.clients.predictions.spool import Full
 from trunkline.clients.predictions.tables import microseconds as moment
 from trunkline.errors import Error
@@ -37,13 +39,27 @@ __all__ = [
     "Log",
     "Status",
     "Unreachable",
+    "absent",
+    "erased",
+    "erased_until",
     "find",
+    "first_answer",
+    "labelled",
     "moment",
+    "nameless_texts",
     "new_id",
+    "of_customer",
     "oldest",
     "reading",
     "recover",
+    "waiting",
 ]
+
+
+def absent(params: LogParams) -> str | None:
+    """The path of a SQLite log that does not exist; None where there is one, or a server holds the log."""
+    path = params.database.removeprefix("sqlite:///")
+    return path if path != params.database and not Path(path).is_file() else None
 
 
 @contextmanager
@@ -53,8 +69,8 @@ def reading(params: LogParams) -> Iterator[Database]:
     Raises:
         Error: it is not there, does not answer, is no prediction log, or has a newer schema.
     """
-    path = params.database.removeprefix("sqlite:///")
-    if path != params.database and not Path(path).is_file():
+    path = absent(params)
+    if path is not None:
         raise Error(f"there is no prediction log {path}", "nothing was served here; or correct serve.log.database")
     database = Database(params.database)
     try:
@@ -78,3 +94,9 @@ def recover(params: LogParams, database: Database) -> int:
     folder = Path(params.spool)
     spools = moving.left(folder, params.spool_mb << 20)
     return sum(moving.move(database, spool, folder / REJECTED) for spool in spools)
+
+
+def waiting(params: LogParams) -> int:
+    """How many records wait in this machine's spool folder that processes which are dead have left there."""
+    spools = moving.left(Path(params.spool), params.spool_mb << 20)
+    return sum(spool.waiting for spool in spools)

@@ -52,6 +52,12 @@ def redact_late(connection: sa.Connection, assigned: list[Row], ended: list[Row]
             said.remove(row)
 
 
+def known(connection: sa.Connection, customers: Iterable[str]) -> set[str]:
+    """Those of these customers that were erased; what is older than the log keeps predictions is forgotten."""
+    digests = {_digest(customer): customer for customer in customers}
+    return {digests[digest] for digest in _limits(connection, set(digests))}
+
+
 def prune(connection: sa.Connection, before: int) -> int:
     """Delete some predictions of before a moment and all that belongs to them; how many."""
     column = assignments.c
@@ -67,6 +73,12 @@ def prune(connection: sa.Connection, before: int) -> int:
             connection.execute(sa.delete(table).where(table.c.time < before, alone))
         connection.execute(sa.delete(erasures).where(erasures.c.before < before))
     return len(found)
+
+
+def limit(connection: sa.Connection, customer: str) -> int | None:
+    """Up to when (microseconds since 1970) a customer was erased; None where never."""
+    digest = _digest(customer)
+    return _limits(connection, {digest}).get(digest)
 
 
 def _redact(connection: sa.Connection, predictions: Sequence[str]) -> None:

@@ -84,6 +84,11 @@ def microseconds(time: datetime) -> int:
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 
+def time_of(microseconds: int) -> datetime:
+    """The time of whole microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
 def to_row(record: Record) -> Row:
     """A record's row, in the column names of its table."""
     row = dict(record)
@@ -98,4 +103,4 @@ def to_row(record: Record) -> Row:
 def from_row(kind: type[Kind], row: sa.RowMapping) -> Kind:
     """The record of a row; columns that the record does not have are left out."""
     known = {name: row[name] for name in kind.model_fields if name in row}
-    return kind.model_validate({**known, "time": _EPOCH + timedelta(microseconds=row["time"])})
+    return kind.model_validate({**known, "time": time_of(row["time"])})

@@ -1,4 +1,4 @@
-"""Which data sets and releases contain a customer: what must be erased, and which weights learned from it."""
+"""Which data, releases and predictions contain a customer: what must be erased, and which weights learned from it."""
 
 import tempfile
 from pathlib import Path
@@ -8,6 +8,7 @@ from trunkline.clients.contents import Places
 from trunkline.clients.git import tags
 from trunkline.clients.progress import Progress
 from trunkline.errors import Error
+from trunkline.operations.affected import logged
 from trunkline.operations.affected.search import Search
 from trunkline.operations.affected.shown import render
 from trunkline.operations.affected.tree import working_tree
@@ -17,7 +18,7 @@ from trunkline.verdict import Verdict
 
 
 def run(params: Params, customer: str) -> tuple[str, Verdict]:
-    """Look for a customer in the working tree's raw data and in the data of every release, withdrawn ones too.
+    """Look for a customer in the working tree's raw data, in the data of every release, and in the prediction log.
 
     Only the customer's column is looked at, and no message is shown.
 
@@ -46,4 +47,4 @@ def run(params: Params, customer: str) -> tuple[str, Verdict]:
             releases.append(search.release(tag))
             progress.update(len(releases))
     held = in_holdout(wanted, params.features.salt, params.features.holdout)
-    return render(wanted, held, here, releases)
+    return render(wanted, held, [here, *releases], logged.search(params.serve.log, wanted, bool(state.assignments)))

@@ -39,12 +39,14 @@ class Searched(NamedTuple):
         seen: by path of its raw partitions and its two sets.
         problem: why none of them is known; None where they are.
         held: whether its split put the customer into the holdout; None where its manifest does not say.
+        weights: whether it has weights that were trained on its data; a provider's model has none.
     """
 
     release: str
     seen: dict[str, Seen]
     problem: str | None = None
     held: bool | None = None
+    weights: bool = True
 
     @property
     def raw(self) -> int:
@@ -57,7 +59,7 @@ class Searched(NamedTuple):
 
         Where the training set cannot be looked at, raw rows on the training side of the split count as used.
         """
-        train = self.seen.get(TRAIN)
+        train = self.seen.get(TRAIN) if self.weights else None
         return train is not None and (train.rows > 0 or bool(train.problem and self.raw and self.held is False))
 
 
@@ -82,7 +84,7 @@ class Search:
         if not {TRAIN, HOLDOUT} <= manifest.data.keys():
             return Searched(tag.name, {}, f"its manifest names no {TRAIN} or no {HOLDOUT}")
         seen = {path: self._look(path, manifest) for path in sorted(manifest.data)}
-        return Searched(tag.name, seen, held=_held(manifest, self._customer))
+        return Searched(tag.name, seen, held=_held(manifest, self._customer), weights=manifest.kind != "hosted")
 
     def _look(self, path: str, manifest: Manifest) -> Seen:
         content, columns = manifest.data[path], columns_of(manifest)

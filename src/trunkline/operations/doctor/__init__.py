@@ -26,5 +26,6 @@ def run(params: Params, wait: Callable[[float], None] = time.sleep) -> tuple[str
         "hand data and weights over through DVC": dvc.check(),
         "judge pull requests on GitHub": on_github.pull_requests,
         "release from GitHub": on_github.releases,
+        "watch what serves, and retrain, from GitHub": on_github.watching,
     }
     return page(parts), worst(diagnosis.verdict for part in parts.values() for diagnosis in part)

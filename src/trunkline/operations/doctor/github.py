@@ -1,4 +1,4 @@
-"""Whether GitHub is set up: what the workflows need for a pull request, and for a release."""
+"""Whether GitHub is set up: what the workflows need for a pull request, for a release, and to watch it."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,7 +17,13 @@ MAIN = "main"  # the branch that the workflows name
 REQUIRED = ("checks", "trunkline/gate")
 LABELS = ("self-hosted", "gpu-pr")
 # Which ref must be able to use each environment that the workflows name, and whether only it should.
-ENVIRONMENTS = {"gpu-pr": ("refs/pull/*/merge", False), "registry": (MAIN, True), "production": (MAIN, True)}
+ENVIRONMENTS = {
+    "gpu-pr": ("refs/pull/*/merge", False),
+    "registry": (MAIN, True),
+    "production": (MAIN, True),
+    "monitoring": (MAIN, True),
+    "retraining": (MAIN, True),
+}
 # One tag of each kind that the registry writes.
 TAGS = ("refs/tags/model@v1.0.0", "refs/tags/model#production#1")
 KEPT = {"update", "deletion"}
@@ -28,6 +34,7 @@ class Parts(NamedTuple):
 
     pull_requests: list[Diagnosis]
     releases: list[Diagnosis]
+    watching: list[Diagnosis]
 
 
 class _Question(NamedTuple):
@@ -54,15 +61,13 @@ def check(comment_with: str, wait: Callable[[float], None]) -> Parts:
         repository = settings.repository()
     except Error as error:
         return _unasked([failed("repository", error.problem, error.hint), comment], "not asked: no such repository")
-    parts = [
-        [_asked(one, settings, repository, where) for one in questions] for questions in (_PULL_REQUESTS, _RELEASES)
-    ]
-    return Parts([passed("repository", where.page), comment, *parts[0]], parts[1])
+    parts = [[_asked(one, settings, repository, where) for one in questions] for questions in _QUESTIONS]
+    return Parts([passed("repository", where.page), comment, *parts[0]], *parts[1:])
 
 
 def _unasked(known: list[Diagnosis], why: str) -> Parts:
-    parts = [[unknown(question.name, why, "") for question in questions] for questions in (_PULL_REQUESTS, _RELEASES)]
-    return Parts([*known, *parts[0]], parts[1])
+    parts = [[unknown(question.name, why, "") for question in questions] for questions in _QUESTIONS]
+    return Parts([*known, *parts[0]], *parts[1:])
 
 
 def _asked(question: _Question, settings: Settings, repository: Repository, where: Place) -> Diagnosis:
@@ -96,8 +101,7 @@ def _visibility(settings: Settings, repository: Repository, where: Place) -> Dia
 def _main_rules(settings: Settings, repository: Repository, where: Place) -> Diagnosis:
     rules = settings.branch_rules(MAIN)
     statuses = [rule.parameters for rule in rules if rule.type == "required_status_checks"]
-    required = {row.get("context") for found in statuses for row in found.get("required_status_checks", [])}
-    missing = sorted(set(REQUIRED) - required - settings.protected_contexts(MAIN))
+    missing = sorted(set(REQUIRED) - settings.required(MAIN))
     fix = f"gh api --method POST repos/{where.repository}/rulesets --input .github/rulesets/main.json"
     if missing:
         return failed("branch rules", f"{MAIN} can be merged into without {' and '.join(missing)}", fix)
@@ -184,3 +188,8 @@ _RELEASES = (
     _Question("registry", _environment("registry"), "the permission actions: read"),
     _Question("production", _environment("production"), "the permission actions: read"),
 )
+_WATCHING = (
+    _Question("monitoring", _environment("monitoring"), "the permission actions: read"),
+    _Question("retraining", _environment("retraining"), "the permission actions: read"),
+)
+_QUESTIONS = (_PULL_REQUESTS, _RELEASES, _WATCHING)

@@ -6,7 +6,6 @@ The weights are the very ones that were evaluated, verified by hash, in the prec
 import gc
 import logging
 import os
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from aiohttp import web
 from trunkline import identity
 from trunkline.clients import embedded
 from trunkline.clients.embedded import Embedded, Limits
+from trunkline.clients.listening import listen
 from trunkline.clients.model import BASE_RECORD, BUNDLE_RECORD, LoadedModel, load
 from trunkline.errors import Error
 from trunkline.operations.engine import server
@@ -40,7 +40,7 @@ def run(params: Params, model: Path, base: Path, port: int, threads: int | None)
         Error: the port is taken, the model is not the recorded one or cannot be served, or generating broke down.
     """
     settings = params.serve.embedded
-    with _listening(port) as place:
+    with listen(HOST, port) as place:
         loaded, who = _load(params, model, base, _cores() if threads is None else threads)
         limits = Limits(settings.max_concurrent_requests, settings.max_batch_tokens, settings.cache_tokens)
         app = server.application(who, limits, params.evaluate.max_new_tokens)
@@ -74,19 +74,6 @@ async def _serving(app: web.Application, loaded: LoadedModel, limits: Limits, wh
     async with server.watched(app):
         yield
     await engine.close()
-
-
-def _listening(port: int) -> socket.socket:
-    """A socket that has the port but does not answer yet: a taken port is told before a model is loaded."""
-    place = socket.socket()
-    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        place.bind((HOST, port))
-    except (OSError, OverflowError) as error:
-        place.close()
-        problem = f"cannot listen on port {port}: {getattr(error, 'strerror', None) or error}"
-        raise Error(problem, "choose another --port, or end what listens there") from None
-    return place
 
 
 def _load(params: Params, folder: Path, base: Path, threads: int) -> tuple[LoadedModel, Identity]:

@@ -1,31 +1,12 @@
 """The engine's metrics in Prometheus' text format, by the names and buckets of TGI.
 
-Written by hand: TGI's counters lack the ``_total`` that client libraries force on them. Unlike TGI's,
-``tgi_request_count`` counts a chat completion once.
+Unlike TGI's, ``tgi_request_count`` counts a chat completion once.
 """
 
-from bisect import bisect_left
-from collections.abc import Iterable
-from itertools import accumulate
+from trunkline import exposition
+from trunkline.exposition import Histogram
 
 _SECONDS = tuple(0.0001 * 1.5**n for n in range(1, 36))
-
-
-class _Histogram:
-    def __init__(self, bounds: Iterable[float]) -> None:
-        self._bounds = tuple(bounds)
-        self._counts = [0] * (len(self._bounds) + 1)
-        self._sum = 0.0
-
-    def add(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def lines(self, name: str) -> list[str]:
-        bounds = [*(f"{bound:.10g}" for bound in self._bounds), "+Inf"]
-        totals = list(accumulate(self._counts))
-        buckets = [f'{name}_bucket{{le="{bound}"}} {total}' for bound, total in zip(bounds, totals, strict=True)]
-        return [f"# TYPE {name} histogram", *buckets, f"{name}_sum {self._sum:.10g}", f"{name}_count {totals[-1]}"]
 
 
 class Metrics:
@@ -39,11 +20,11 @@ class Metrics:
         """Start at zero; histograms of tokens reach up to ``most_tokens`` in 100 steps."""
         steps = [most_tokens * step / 100 for step in range(1, 101)]
         self._histograms = {
-            "tgi_request_duration": _Histogram(_SECONDS),
-            "tgi_request_mean_time_per_token_duration": _Histogram(_SECONDS),
-            "tgi_request_input_length": _Histogram(steps),
-            "tgi_request_generated_tokens": _Histogram(steps),
-            "tgi_request_max_new_tokens": _Histogram(steps),
+            "tgi_request_duration": Histogram(_SECONDS),
+            "tgi_request_mean_time_per_token_duration": Histogram(_SECONDS),
+            "tgi_request_input_length": Histogram(steps),
+            "tgi_request_generated_tokens": Histogram(steps),
+            "tgi_request_max_new_tokens": Histogram(steps),
         }
         self._failures: dict[str, int] = {}
         self._asked = 0
@@ -73,13 +54,19 @@ class Metrics:
             running: requests in the batch.
             waiting: accepted requests that are not in it yet.
         """
-        lines = ["# TYPE tgi_request_count counter", f"tgi_request_count {self._asked}"]
-        lines += ["# TYPE tgi_request_success counter", f"tgi_request_success {self.answered}"]
+        lines = _single("tgi_request_count", "counter", self._asked)
+        lines += _single("tgi_request_success", "counter", self.answered)
         if self._failures:
-            lines.append("# TYPE tgi_request_failure counter")
-            lines += [f'tgi_request_failure{{err="{kind}"}} {n}' for kind, n in sorted(self._failures.items())]
-        lines += ["# TYPE tgi_batch_current_size gauge", f"tgi_batch_current_size {running}"]
-        lines += ["# TYPE tgi_queue_size gauge", f"tgi_queue_size {waiting}"]
+            lines += exposition.head("tgi_request_failure", "counter")
+            lines += [
+                exposition.sample("tgi_request_failure", {"err": k}, n) for k, n in sorted(self._failures.items())
+            ]
+        lines += _single("tgi_batch_current_size", "gauge", running)
+        lines += _single("tgi_queue_size", "gauge", waiting)
         for name, histogram in self._histograms.items():
-            lines += histogram.lines(name)
+            lines += [*exposition.head(name, "histogram"), *histogram.samples(name, {})]
         return "\n".join(lines) + "\n"
+
+
+def _single(name: str, kind: str, value: int) -> list[str]:
+    return [*exposition.head(name, kind), exposition.sample(name, {}, value)]

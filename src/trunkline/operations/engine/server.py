@@ -14,9 +14,10 @@ from pydantic import JsonValue
 
 from trunkline import __version__
 from trunkline.clients.embedded import Embedded, Limits
+from trunkline.exposition import CONTENT_TYPE
 from trunkline.operations.engine.metrics import Metrics
 from trunkline.records.serving import Chunk, Completion, Failure, Identity
-from trunkline.wire import answers, openai
+from trunkline.wire import answers, openai, tgi
 from trunkline.wire.answers import Envelope
 from trunkline.wire.openai import Asked
 
@@ -52,6 +53,7 @@ def application(who: Identity, limits: Limits, max_new_tokens: int) -> web.Appli
         [
             web.post("/v1/chat/completions", _chat),
             web.post("/v1/completions", _text),
+            web.post("/tokenize", _tokenize),
             web.get("/v1/models", _models),
             web.get("/health", _health),
             web.get("/info", _info),
@@ -112,6 +114,11 @@ async def _chat(request: web.Request) -> web.StreamResponse:
 
 async def _text(request: web.Request) -> web.StreamResponse:
     return await _answer(request, openai.read_text(await _body(request), request.app[_MAX_NEW_TOKENS]))
+
+
+async def _tokenize(request: web.Request) -> web.Response:
+    text = tgi.read_text(await _body(request))
+    return web.json_response(tgi.spans(text, await request.app[ENGINE].tokenize(text)))
 
 
 async def _body(request: web.Request) -> object:
@@ -214,4 +221,4 @@ async def _info(request: web.Request) -> web.Response:
 async def _metrics(request: web.Request) -> web.Response:
     engine = request.app[ENGINE]
     text = request.app[METRICS].text(engine.running - engine.waiting, engine.waiting)
-    return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    return web.Response(text=text, headers={"Content-Type": CONTENT_TYPE})

@@ -31,12 +31,12 @@ class Proven(NamedTuple):
 
 
 def prepare(contents: Contents, params: Params, folder: Path) -> None:
-    """Write what every version has: the adapter, or base model and adapter merged.
+    """Write what every version has: the adapter, base model and adapter merged, or the record of a provider.
 
     Raises:
         Error: the weights cannot be merged.
     """
-    if params.release.weights == "merged":
+    if contents.kind == "merged":
         from trunkline.clients import export  # torch, which an adapter does not need
 
         export.merge(contents.base_folder, contents.adapter, folder, params.evaluate.precision)
@@ -67,7 +67,7 @@ def write(proven: Proven, version: str, prepared: Path, folder: Path, params: Pa
     for path in prepared.iterdir():
         # The weights may be large, and nothing writes into them any more.
         os.link(path, folder / path.name)
-    _identify(folder, proven.contents, f"{params.project.name}@{version}", params)
+    _identify(folder, proven.contents, f"{params.project.name}@{version}")
     found = manifest.complete(proven.facts, version, bundles.hashes(folder))
     (folder / bundles.MANIFEST).write_text(found.text(), encoding="utf-8")
     (folder / bundles.CARD).write_text(card.render(found, proven.compared, params), encoding="utf-8")
@@ -75,9 +75,9 @@ def write(proven: Proven, version: str, prepared: Path, folder: Path, params: Pa
     return found
 
 
-def _identify(folder: Path, contents: Contents, name: str, params: Params) -> None:
+def _identify(folder: Path, contents: Contents, name: str) -> None:
     """Write the record by which a model is verified when it is loaded, under the release's name."""
-    if params.release.weights == "merged":
+    if contents.kind == "merged":
         weights = {path.name: files.sha256(path) for path in folder.glob("*.safetensors")}
         base = Base(source=f"release:{name}", weights=weights, sha256=files.combined(weights))
         (folder / "base.json").write_text(base.text(), encoding="utf-8")

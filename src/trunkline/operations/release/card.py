@@ -9,6 +9,12 @@ from trunkline.records import Report
 from trunkline.records.release import Manifest
 from trunkline.words import as_number, as_object, change, number, share, template
 
+_KINDS = {
+    "lora": "A LoRA adapter on",
+    "merged": "A fine-tuned copy of",
+    "hosted": "A prompt, without weights, for the provider's model",
+}
+
 
 def render(manifest: Manifest, compared: Report, params: Params) -> str:
     """The card of a release, with the Hub's metadata before it.
@@ -18,11 +24,10 @@ def render(manifest: Manifest, compared: Report, params: Params) -> str:
         compared: reports/compare.json of its commit.
         params: of its commit.
     """
-    adapter = manifest.kind == "lora"
     body = template("model_card.md.j2").render(
         model=manifest.model,
         version=manifest.version,
-        kind="A LoRA adapter on" if adapter else "A fine-tuned copy of",
+        kind=_KINDS[manifest.kind],
         base=manifest.base["source"],
         by=manifest.by,
         commit=manifest.commit,
@@ -42,10 +47,12 @@ def render(manifest: Manifest, compared: Report, params: Params) -> str:
 def _metadata(manifest: Manifest) -> dict[str, object]:
     """What the Hub reads: https://huggingface.co/docs/hub/model-cards."""
     source = manifest.base["source"]
-    library = "peft" if manifest.kind == "lora" else "transformers"
     # Anything but a model of the Hub would be a broken link there.
     base = {"base_model": source.removeprefix("hub:").partition("@")[0]} if source.startswith("hub:") else {}
-    return {"library_name": library, "pipeline_tag": "text-generation", **base, "tags": ["trunkline", manifest.model]}
+    library = (
+        {} if manifest.kind == "hosted" else {"library_name": "peft" if manifest.kind == "lora" else "transformers"}
+    )
+    return {**library, "pipeline_tag": "text-generation", **base, "tags": ["trunkline", manifest.model]}
 
 
 def _score(name: str, metric: dict[str, JsonValue]) -> dict[str, str]:

@@ -28,6 +28,7 @@ class Contents(NamedTuple):
         bundle: the candidate's identity.
         base_folder: with its weights only where they are to be merged.
         adapter: the candidate's folder.
+        kind: of the release: ``lora``, ``merged`` or ``hosted``.
     """
 
     data: dict[str, Content]
@@ -35,6 +36,7 @@ class Contents(NamedTuple):
     bundle: Bundle
     base_folder: Path
     adapter: Path
+    kind: str
 
 
 def gather(tree: Path, folder: Path, params: Params, source: Place) -> Contents:
@@ -62,7 +64,8 @@ def gather(tree: Path, folder: Path, params: Params, source: Place) -> Contents:
     base, bundle = Base.read(folder / BASE / _BASE_RECORD), Bundle.read(folder / CANDIDATE / _BUNDLE_RECORD)
     _check(folder / CANDIDATE, bundle, base, data[TRAIN].sha256)
     held = _in_git(tree, params.data.folder)
-    return Contents(dict(sorted((held | data).items())), base, bundle, folder / BASE, folder / CANDIDATE)
+    kind = bundle.kind if bundle.kind == "hosted" else params.release.weights
+    return Contents(dict(sorted((held | data).items())), base, bundle, folder / BASE, folder / CANDIDATE, kind)
 
 
 def _made(known: list[Output], paths: Iterable[str]) -> dict[str, str]:
@@ -89,11 +92,11 @@ def _in_git(tree: Path, folder: str) -> dict[str, Content]:
 def _check(folder: Path, bundle: Bundle, base: Base, trained_on: str) -> None:
     found = {path.name: files.sha256(path) for path in folder.iterdir() if path.name != _BUNDLE_RECORD}
     hint = "run `dvc repro` in a pull request to train it again, and merge that"
-    if bundle.kind != "lora" or not bundle.weights or found != bundle.weights:
+    if bundle.kind == "base" or not bundle.weights or found != bundle.weights:
         changed = sorted({name for name, _ in found.items() ^ bundle.weights.items()})
         raise Error(f"{CANDIDATE} does not hold the files that were trained: {', '.join(changed) or 'none'}", hint)
     if bundle.base != base.sha256:
         problem = f"{CANDIDATE} was trained on the base model {bundle.base[:12]}, but {BASE} is {base.sha256[:12]}"
         raise Error(problem, hint)
-    if bundle.trained_on != trained_on:
+    if bundle.trained_on != (None if bundle.kind == "hosted" else trained_on):
         raise Error(f"{CANDIDATE} was trained on other examples than {TRAIN} of this commit", hint)

@@ -8,11 +8,11 @@ from importlib import metadata
 from pathlib import Path
 
 from trunkline import guard
-from trunkline.clients import actor, files, project
+from trunkline.clients import actor, files, hosted, project
 from trunkline.operations.release.contents import Contents
 from trunkline.operations.release.proof import Judged
 from trunkline.params import Params
-from trunkline.records import Production
+from trunkline.records import PROVIDER_RECORD, Production
 from trunkline.records.release import Approval, Manifest
 
 _PACKAGES = Path("requirements.lock")
@@ -43,8 +43,8 @@ def facts(
         commit=commit,
         lock=files.sha256(Path("dvc.lock")),
         data=contents.data,
-        base={"source": contents.base.source, "sha256": contents.base.sha256},
-        kind=params.release.weights,
+        base={"source": contents.base.source, "sha256": contents.base.sha256} | _provider(contents),
+        kind=contents.kind,
         task=contents.bundle.task,
         guard=guard.guard_id(params.serve.guard),
         decoding={"decoding": evaluate.decoding, "max_new_tokens": evaluate.max_new_tokens},
@@ -59,6 +59,15 @@ def facts(
         by=actor.name(),
         run=actor.run(),
     )
+
+
+def _provider(contents: Contents) -> dict[str, str]:
+    """What a provider's model said that it is."""
+    if contents.kind != "hosted":
+        return {}
+    found = hosted.read(contents.adapter, contents.bundle.weights[PROVIDER_RECORD])
+    said = {"model": found.said, "fingerprint": found.fingerprint}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def complete(known: Mapping[str, object], version: str, weights: Mapping[str, str]) -> Manifest:

@@ -15,7 +15,7 @@ PARAMS = "params.yaml"
 # What a run writes, and what has rows of its own in the table.
 _NOT_CODE = ("reports", "dvc.lock", "dvclive", "data", PARAMS)
 _MOST_FILES = 8
-_MODELS = {"base": "the untuned base model", "lora": "LoRA adapter"}
+_MODELS = {"base": "the untuned base model", "lora": "LoRA adapter", "hosted": "a provider's model"}
 # Rows of a table of counts: its name, the step that counted, and its metric.
 _COUNTS = (
     ("rows read", "data", "rows"),

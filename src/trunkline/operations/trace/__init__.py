@@ -1,4 +1,4 @@
-"""Follow a release back to weights, training run, data and code, and verify every hash that can be reached here."""
+"""Follow a prediction or a release back to weights, training run, data and code, and verify every hash that is here."""
 
 import tempfile
 import textwrap
@@ -18,10 +18,10 @@ _WIDTH = 118
 
 
 def run(params: Params, what: str, fetch: bool = False) -> tuple[str, Verdict]:
-    """Trace a release, a tag of the registry or a commit.
+    """Trace a prediction, a release, a tag of the registry or a commit.
 
     Args:
-        what: ``v1.2.0``, ``<model>@v1.2.0``, ``<model>#production#3``, or a commit.
+        what: a prediction's id, ``v1.2.0``, ``<model>@v1.2.0``, ``<model>#production#3``, or a commit.
         fetch: whether the DVC remote is asked for what is not here.
 
     Returns:
@@ -29,19 +29,25 @@ def run(params: Params, what: str, fetch: bool = False) -> tuple[str, Verdict]:
         could not be verified here.
 
     Raises:
-        Error: it leads to no release, or the DVC remote cannot be reached.
+        Error: it leads to no release, or the DVC remote or the prediction log cannot be reached.
     """
-    model = params.project.name
-    state = registry.of(tags.known(), model)
-    start = starts.find(what, model, state)
-    with tempfile.TemporaryDirectory() as scratch:
-        chain = [*start.links, *links.behind(start.release, Places(Path(scratch), remote=fetch))]
-    event = registry.parse(start.release.name)
+    state = registry.of(tags.known(), params.project.name)
+    start = starts.find(what, params, state)
+    chain = [*start.links]
+    if start.release is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            chain += links.behind(start.release, Places(Path(scratch), remote=fetch))
+    event = registry.parse(start.name)
     gone = isinstance(event, Registration) and event.version in state.withdrawn
-    head = f"{start.release.name}{', which was withdrawn' if gone else ''}: {lineage.sentence(chain)}"
-    return "\n".join([head, *(line for link in chain for line in _lines(link))]), lineage.verdict_of(chain)
+    head = f"{plain(start.name)}{', which was withdrawn' if gone else ''}: {lineage.sentence(chain)}"
+    lines = [line for name, text in start.told for line in _wrapped(f"{'':<10}{name:<14}{text}")]
+    lines += [line for link in chain for line in _lines(link)]
+    return "\n".join([head, *lines]), lineage.verdict_of(chain)
 
 
 def _lines(link: Link) -> list[str]:
-    text = f"{lineage.SHOWN[link.verdict]:<10}{link.kind:<14}{plain(link.what)} ({plain(link.note)})"
+    return _wrapped(f"{lineage.SHOWN[link.verdict]:<10}{link.kind:<14}{plain(link.what)} ({plain(link.note)})")
+
+
+def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent=" " * 26, break_on_hyphens=False)

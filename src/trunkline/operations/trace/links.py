@@ -116,12 +116,13 @@ def _trained(manifest: Manifest, trained: Mapping[str, str], places: Places) -> 
     """What the trained model says of itself: its weights, the data it was trained on, the model it began as."""
     bundle = _bundle(trained.get(_IDENTITY), places)
     note = f"says {CANDIDATE}/{_IDENTITY}" if bundle else _FETCH
-    if manifest.kind == "lora":
+    if manifest.kind in ("lora", "hosted"):
         made = None if bundle is None else {name: manifest.weights.get(name) for name in bundle.weights}
         yield compared("trained", f"{CANDIDATE} of the released weights", bundle and bundle.weights, made, note)
     data, base = manifest.data.get(TRAIN), manifest.base.get("sha256")
     expected = data.sha256 if data else None
-    yield compared("trained on", f"{TRAIN} {_short(expected)}", expected, bundle and bundle.trained_on, note)
+    if manifest.kind != "hosted":
+        yield compared("trained on", f"{TRAIN} {_short(expected)}", expected, bundle and bundle.trained_on, note)
     yield compared("trained from", f"{manifest.base.get('source')} {_short(base)}", base, bundle and bundle.base, note)
 
 

@@ -79,7 +79,8 @@ def _examine(raw: tables.Raw, filtered: schema.Filtered, settings: DataParams) -
 def _mask(valid: pl.DataFrame, settings: DataParams) -> tuple[pl.DataFrame, dict[str, int]]:
     """Mask messages and free answers; adds ``pii``, whether a row held personal data, and counts by kind."""
     message = pii.mask_column(valid["message"], settings.pii)
-    changed, held, counts = [message.texts], message.held, dict(message.counts)
+    changed, counts = [message.texts], dict(message.counts)
+    held = message.held | pii.masked_before(valid["message"], settings.pii)
     closed = settings.answer.format == "label"
     for field in () if closed else (f for f in settings.answer.fields if f not in settings.answer.allowed):
         name = FIELD_PREFIX + field
@@ -87,7 +88,7 @@ def _mask(valid: pl.DataFrame, settings: DataParams) -> tuple[pl.DataFrame, dict
         # A number that was masked is text from now on.
         kind = pl.when(masked.held).then(pl.lit("text")).otherwise(valid[name + KIND_SUFFIX].cast(pl.String))
         changed += [masked.texts, pl.select(kind.cast(tables.KIND).alias(name + KIND_SUFFIX)).to_series()]
-        held = held | masked.held
+        held = held | masked.held | pii.masked_before(valid[name], settings.pii)
         counts = {found: count + masked.counts[found] for found, count in counts.items()}
     frame = valid.with_columns(*changed, pii=held)
     return frame.with_columns(answer=schema.canonical(settings.answer)), counts

@@ -128,10 +128,14 @@ def _shift(
     if not any(found.effect is not None for found in shifts):
         return [within(name, None, limit, "no column has values on both sides")], table
     worst = max(significant, key=lambda found: found.effect or 0.0, default=None)
+    absent = [found.column for found in shifts if found.effect is None]
+    unknown = f"; only one side has values of {', '.join(absent)}" if absent else ""
     if worst is None:
-        return [within(name, 0.0, limit, f"none of {len(shifts)} columns shifted significantly")], table
+        measured = len(shifts) - len(absent)
+        return [within(name, 0.0, limit, f"none of {measured} columns shifted significantly{unknown}")], table
     others = f", and {len(significant) - 1} more columns shifted" if len(significant) > 1 else ""
-    return [within(name, worst.effect, limit, f"{worst.column} shifted against {table['against']}{others}")], table
+    message = f"{worst.column} shifted against {table['against']}{others}{unknown}"
+    return [within(name, worst.effect, limit, message)], table
 
 
 def _compared(side: pl.DataFrame, examples: pl.DataFrame, settings: DataParams) -> pl.DataFrame:
@@ -142,7 +146,8 @@ def _compared(side: pl.DataFrame, examples: pl.DataFrame, settings: DataParams) 
         "message words": message.str.count_matches(r"\S+"),
         "personal data": pl.col("pii").cast(pl.String),
     }
-    columns |= {column: pl.col(column).fill_null("(none)") for column in settings.slices}
+    # Not every source knows a slice, as the prediction log: values are compared, and not whether there is one.
+    columns |= {column: pl.col(column) for column in settings.slices}
     for field in settings.answer.fields:
         value = pl.col(FIELD_PREFIX + field)
         if _is_number(examples, field):

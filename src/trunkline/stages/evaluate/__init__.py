@@ -43,15 +43,16 @@ def run(params: Params) -> None:
     questions = {side: answers.ask(side, side, holdout, constrained) for side in SIDES}
     task = questions["candidate"].bundle.task
     ruler = Ruler(scorers, task, params.evaluate.confidence, params.compare.seed, params.compare.unit)
-    sides = {side: Respondent(question, params.evaluate) for side, question in questions.items()}
+    providers = answers.providers()
+    sides = {side: Respondent(question, params.evaluate, providers.get(side)) for side, question in questions.items()}
     scores = _answer_early(sides, order, ruler, params) if order else _answer(sides, holdout, ruler)
     answered = holdout.head(sides["candidate"].frame.height)
-    tried = asked.put(probes, questions, params)
+    tried = asked.put(probes, questions, params, providers)
     known, exposed = exposure.measure(train, params)
     outputs = {side: sides[side].frame["output"].to_list() for side in SIDES}
     metrics: dict[str, JsonValue] = {
         side: measures.shown(measures.estimate(ruler, answered, outputs[side], scores[side]))
-        | measures.shown(measures.costs(sides[side].frame, params.evaluate))
+        | measures.shown(measures.costs(sides[side].frame, params.evaluate.confidence))
         | asked.shares(tried.get(side), params.evaluate.confidence)
         | (asked.shares(known, params.evaluate.confidence) if side == exposure.SIDE else {})
         for side in SIDES
@@ -64,7 +65,8 @@ def run(params: Params) -> None:
         "answered": {"examples": answered.height, "holdout": holdout.height},
         **exposed,
     }
-    checks = (_answered(sides, answered), _scored(scores), _same_transforms(questions))
+    told = (hosted.check() for hosted in providers.values())
+    checks = (_answered(sides, answered), _scored(scores), _same_transforms(questions), *told)
     files.write_text(REPORT, Report.of("evaluate", checks, metrics, details).text())
     _tell(sides, holdout.height)
 
@@ -99,8 +101,7 @@ def _answer_early(
         part = order.examples.head(count)
         frames = {side: respondent.answer(count) for side, respondent in sides.items()}
         scores = {side: measures.score(ruler, part, frame) for side, frame in frames.items()}
-        price = pl.col("seconds").alias("usd")
-        seen = {side: frame.with_columns(price, *scores[side]) for side, frame in frames.items()}
+        seen = {side: frame.with_columns(*scores[side]) for side, frame in frames.items()}
         if stopping.settled(plan, order, seen, params.compare.seed):
             break
     for side, respondent in sides.items():

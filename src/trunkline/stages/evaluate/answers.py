@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import uuid
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,8 @@ from trunkline.clients.generation import Conversation, LocalGenerator
 from trunkline.clients.progress import Progress
 from trunkline.errors import Error
 from trunkline.params import EvaluateParams
-from trunkline.records import Bundle, Record
+from trunkline.records import SIDES, Bundle, Record
+from trunkline.stages.evaluate.hosted import Hosted, is_hosted
 
 BASE = Path("models/base")
 MODELS = Path("models")
@@ -29,6 +31,7 @@ _SCHEMA = {
     "tokens_out": pl.Int64,
     "latency_ms": pl.Float64,
     "seconds": pl.Float64,
+    "usd": pl.Float64,
     "nll": pl.Float64,
 }
 
@@ -91,26 +94,33 @@ class Respondent:
     """One side that answers as many of its questions, from the first on, as it is asked for.
 
     Attributes:
-        frame: PREDICTION_COLUMNS without money, ``seconds`` and ``nll`` of the questions answered so far.
+        frame: PREDICTION_COLUMNS, ``seconds`` and ``nll`` of the questions answered so far.
         reused: whether all of them are the last run's.
     """
 
-    def __init__(self, question: Question, settings: EvaluateParams) -> None:
+    def __init__(self, question: Question, settings: EvaluateParams, hosted: Hosted | None) -> None:
         """Take the last run's answers where they are whole and nothing that decides them changed.
+
+        Args:
+            question: what is asked.
+            settings: how.
+            hosted: who is asked, where it is no model of this process.
 
         Raises:
             Error: the model is missing or damaged.
         """
-        self.question, self._settings = question, settings
+        self.question, self._settings, self._hosted = question, settings, hosted
         self._folders = folders(question.side)
-        # Answers are used again only beside the very files they came from.
-        model.verify(*self._folders)
-        self._key = _key(question, settings)
+        if hosted is None:
+            # Answers are used again only beside the very files they came from.
+            model.verify(*self._folders)
+        self._key = _key(question, settings, hosted)
         kept = _kept(question, self._key)
         self.reused = kept is not None
         self._kept = pl.DataFrame(schema=_SCHEMA) if kept is None else kept
         self.frame = self._kept.head(0)
         self._generator: LocalGenerator | None = None
+        self._progress: Progress | None = None
 
     def answer(self, count: int) -> pl.DataFrame:
         """The first ``count`` answers.
@@ -122,37 +132,59 @@ class Respondent:
         if count > known:
             part = slice(known, count)
             made = self._generate(question.conversations[part], question.references[part])
-            frame = pl.DataFrame(made, schema=generation.Generation._fields, orient="row")
-            added = frame.with_columns(pl.Series("id", question.ids[part])).select(list(_SCHEMA))
+            added = made.with_columns(pl.Series("id", question.ids[part])).select(list(_SCHEMA))
             self._kept = pl.concat([self._kept.cast(_SCHEMA), added.cast(_SCHEMA)])  # type: ignore[arg-type]
             self.reused = False
         elif count > self.frame.height:
             _log.info("evaluate  %s: nothing changed, its answers are used again", question.name)
         self.frame = self._kept.head(count)
+        if self._hosted is None:
+            price = pl.col("seconds") * self._settings.usd_per_hour / 3600
+            self.frame = self.frame.with_columns(price.alias("usd"))
         return self.frame
 
-    def _generate(self, conversations: list[Conversation], references: list[str]) -> list[generation.Generation]:
+    def _generate(self, conversations: list[Conversation], references: list[str]) -> pl.DataFrame:
         settings, question = self._settings, self.question
+        if self._progress is None:
+            self._progress = Progress(f"evaluate {question.name}", len(question.conversations), "examples")
+            self._progress.update(self._kept.height)
+        if self._hosted is not None:
+            return self._hosted.generate(conversations, question.labels, settings.max_new_tokens, self._show)
         if self._generator is None:
             loaded = model.load(*self._folders, settings.precision, settings.attention)
-            progress = Progress(f"evaluate {question.name}", len(question.conversations), "examples")
-            progress.update(self._kept.height)
-
-            def show(done: int, note: str) -> None:
-                progress.update(self._kept.height + done, note)
-
             self._generator = LocalGenerator(
-                loaded, settings.batch_size, settings.max_new_tokens, question.labels, show
+                loaded, settings.batch_size, settings.max_new_tokens, question.labels, self._show
             )
-        return self._generator.generate(conversations, references)
+        made = self._generator.generate(conversations, references)
+        frame = pl.DataFrame(made, schema=generation.Generation._fields, orient="row")
+        return frame.with_columns(pl.lit(None, pl.Float64).alias("usd"))
+
+    def _show(self, done: int, note: str) -> None:
+        if self._progress is not None:
+            self._progress.update(self._kept.height + done, note)
 
     def write(self, scores: list[pl.Series]) -> None:
-        """Write the answers with their price and scores, then what they were generated from."""
+        """Write the answers with their scores, then what they were generated from."""
         path = PREDICTIONS / f"{self.question.name}.parquet"
-        price = pl.col("seconds") * self._settings.usd_per_hour / 3600
-        files.write_table(path, self.frame.with_columns(price.alias("usd"), *scores))
+        files.write_table(path, self.frame.with_columns(*scores))
         record = Generated(key=self._key, sha256=files.sha256(path))
         files.write_text(path.with_suffix(".json"), record.text())
+
+
+def providers() -> dict[str, Hosted]:
+    """The sides whose model a provider serves.
+
+    Raises:
+        Error: a record is missing or damaged, or a provider does not answer.
+    """
+    found = {}
+    for side in SIDES:
+        base, folder = folders(side)
+        if is_hosted(base):
+            # Before the first release production is the same model, so what is pinned with the candidate tells.
+            pinned = Bundle.read(folder / model.BUNDLE_RECORD).kind == "hosted"
+            found[side] = Hosted(side, folder if pinned else MODELS / SIDES[1], base)
+    return found
 
 
 def folders(side: str) -> tuple[Path, Path]:
@@ -180,9 +212,9 @@ def _kept(question: Question, key: str) -> pl.DataFrame | None:
         return None
 
 
-def _key(question: Question, settings: EvaluateParams) -> str:
+def _key(question: Question, settings: EvaluateParams, hosted: Hosted | None) -> str:
     """What decides the answers: model, questions, decoding, code; and the machine, which decides their speed."""
-    content = {
+    content: dict[str, object] = {
         "model": [question.bundle.kind, question.bundle.base, question.bundle.weights],
         "ids": question.ids,
         "asked": [question.conversations, question.references, question.labels],
@@ -191,6 +223,9 @@ def _key(question: Question, settings: EvaluateParams) -> str:
         "versions": [torch.__version__, transformers.__version__],
         "machine": _machine(settings),
     }
+    if hosted is not None:
+        # Without anything to know the model by, no answer of it is used again.
+        content["provider"] = hosted.known or uuid.uuid4().hex
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

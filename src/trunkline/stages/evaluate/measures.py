@@ -8,7 +8,6 @@ from pydantic import JsonValue
 
 from trunkline import baseline as bag_of_words
 from trunkline import estimates, scoring
-from trunkline.params import EvaluateParams
 from trunkline.records import INPUT_COLUMN, SCORE_PREFIX, Answer, Estimate, Task
 from trunkline.scoring import Scorer
 
@@ -102,21 +101,27 @@ def shown(values: Mapping[str, Estimate | float | None]) -> dict[str, JsonValue]
     return {name: value.model_dump() if isinstance(value, Estimate) else value for name, value in values.items()}
 
 
-def costs(frame: pl.DataFrame, settings: EvaluateParams) -> dict[str, Estimate | float | None]:
-    """Speed, latency, tokens and money of one side.
+def costs(frame: pl.DataFrame, confidence: float) -> dict[str, Estimate | float | None]:
+    """Speed, latency, tokens and money of one side; None for what a provider does not count.
 
-    ``usd_per_1000`` is what the machine costs while it answers 1,000 such examples in batches as here.
+    ``usd_per_1000`` is what the machine costs while it answers 1,000 such examples in batches as here, or what a
+    provider takes for them.
     """
     seconds = max(float(frame["seconds"].sum()), 1e-9)
     latencies = frame["latency_ms"].to_list()
     return {
         "tokens_per_s": float(frame["tokens_out"].sum()) / seconds,
-        "latency_ms_p50": estimates.quantile(latencies, 0.50, settings.confidence),
-        "latency_ms_p95": estimates.quantile(latencies, 0.95, settings.confidence),
-        "usd_per_1000": settings.usd_per_hour / 3600 * seconds / frame.height * 1000,
-        "tokens_in": float(frame["tokens_in"].to_numpy().mean()),
-        "tokens_out": float(frame["tokens_out"].to_numpy().mean()),
+        "latency_ms_p50": estimates.quantile(latencies, 0.50, confidence),
+        "latency_ms_p95": estimates.quantile(latencies, 0.95, confidence),
+        "usd_per_1000": _mean(frame["usd"], 1000),
+        "tokens_in": _mean(frame["tokens_in"], 1),
+        "tokens_out": _mean(frame["tokens_out"], 1),
     }
+
+
+def _mean(column: pl.Series, times: int) -> float | None:
+    """The mean of a whole column; None where a value is missing."""
+    return None if column.null_count() else float(column.to_numpy().mean()) * times
 
 
 def confusion(answer: Answer, references: Sequence[str], sides: Mapping[str, Sequence[str]]) -> dict[str, JsonValue]:

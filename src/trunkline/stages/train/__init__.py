@@ -1,5 +1,7 @@
 """Fine-tune the candidate: LoRA adapters, loss on the answers only, the shared prompt run once a step.
 
+Of a hosted model, only answers are pinned.
+
 Started by torchrun, several processes divide every step among them; the first alone writes.
 """
 
@@ -21,7 +23,7 @@ from trunkline.clients.progress import Progress
 from trunkline.errors import Error
 from trunkline.params import Params, TrainParams
 from trunkline.records import Base, Bundle, Report, Task
-from trunkline.stages.train import adapter, budget, checkpoint, examples
+from trunkline.stages.train import adapter, budget, checkpoint, examples, hosted
 from trunkline.stages.train.bodies import Bodies
 from trunkline.stages.train.curve import Curve
 from trunkline.stages.train.loop import History, Run, train
@@ -48,6 +50,9 @@ def run(params: Params) -> None:
     """
     frame = examples.read(TRAIN)
     task = Task.read(TASK)
+    if params.train.method == "none":
+        files.write_text(REPORT, hosted.write(frame, task, params.train, BASE, CANDIDATE).text())
+        return
     loaded = model.load(BASE, None, params.train.precision, params.train.attention)
     bundle = Bundle(
         kind="lora",

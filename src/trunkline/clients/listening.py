@@ -1,0 +1,30 @@
+"""A port that is taken before a server is ready to answer on it."""
+
+import socket
+
+from trunkline.errors import Error
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that has the port but does not answer yet: a taken port is told before anything slow begins.
+
+    Args:
+        host: a name or address of this machine.
+        port: 0 takes a free one.
+
+    Raises:
+        Error: somebody has the port, it is none, or the host is not this machine.
+    """
+    place = None
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        place = socket.socket(family, kind, protocol)
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Not by getaddrinfo: it would take 99999 for another port.
+        place.bind((address[0], port, *address[2:]))
+    except (OSError, OverflowError) as error:
+        if place is not None:
+            place.close()
+        problem = f"cannot listen on port {port}: {getattr(error, 'strerror', None) or error}"
+        raise Error(problem, "choose another port or address, or end what listens there") from None
+    return place
