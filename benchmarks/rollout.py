@@ -21,7 +21,7 @@ from rollout_streams import MINUTES, P95, Array, Scenario, Stream, draw, salt_of
 
 from trunkline.records.rollout import Plan
 from trunkline.rollout import Analysis, Rows
-from trunkline.rollout.windows import Window, windows
+from trunkline.rollout.windows import Place, Window, windows
 
 # A step that lasts longer than the traffic: where the clock ramps, nothing is promoted by evidence.
 NEVER = 1000
@@ -248,7 +248,8 @@ def gated(chosen: Plan, scenario: Scenario, seed: int, lost: float = 0.0) -> tup
         rows = rows.taken(~(rows.canary & gone[start:end]))
         clock = number * chosen.poll_seconds
         if rows.time.size:
-            analysis.look(Window(clock, clock + chosen.poll_seconds, rows))
+            ended = clock + chosen.poll_seconds
+            analysis.look(Window(clock, ended, rows, Place(float(rows.time[-1]), ended)))
         finding = analysis.finding
         if analysis.over or finding.because == "sample ratio":
             return finding.because if finding.action == "hold" else finding.action, clock / 60, bad, asked

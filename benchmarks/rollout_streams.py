@@ -72,7 +72,7 @@ class Stream:
             "latency_ms": self.latency[where][pick, arm],
             "score": self.score[where][pick, arm],
         }
-        return Rows(self.time[where], self.unit[where], canary, weight, outcomes)
+        return Rows(self.time[where], self.unit[where], canary, weight, outcomes, np.zeros(arm.size, dtype=bool))
 
 
 def salt_of(seed: int) -> str:

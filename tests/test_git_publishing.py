@@ -8,7 +8,7 @@ import pytest
 import starter
 from trunkline.clients.git import branches, publishing, tags
 from trunkline.errors import Error
-from trunkline.records.release import Change, Tag
+from trunkline.records.release import Amendment, Change, Tag
 
 BRANCH = "env/production"
 
@@ -78,6 +78,55 @@ def test_many_who_publish_at_once_all_get_through_one_after_the_other(clones, na
     branches.refresh("origin", "env/")
     served = starter.git(clones[0], "log", "--format=%s", f"origin/{BRANCH}").split("\n")
     assert sorted(served) == sorted(f"serve {folder}" for folder in folders)
+
+
+def test_an_amendment_is_decided_by_the_branch_it_is_pushed_on(clones):
+    publishing.publish(change)
+    seen = []
+
+    def decide(head, known):
+        content = branches.at(head, "m.yaml").decode()
+        if not seen:
+            os.chdir(clones[1])
+            publishing.amend(BRANCH, lambda *_: Amendment("winner", {"m.yaml": b"v2"}, None))
+            os.chdir(clones[0])
+        seen.append((content, [tag.name for tag in known]))
+        return None if content == "v3" else Amendment("second\n\nwith a reason", {"m.yaml": b"v3"}, None)
+
+    assert publishing.amend(BRANCH, decide).files == {"m.yaml": b"v3"}
+    assert seen == [("v1", ["m#production#1"]), ("v2", ["m#production#1"])]
+    assert on_origin(clones[0]) == "v3"
+    assert starter.git(clones[0], "log", "-3", "--format=%s", f"origin/{BRANCH}") == "second\nwinner\nserve v1"
+    made = publishing.head(BRANCH)
+    assert publishing.amend(BRANCH, decide) is None, "nothing is left to do"
+    assert publishing.head(BRANCH) == branches.remote_head("origin", BRANCH) == made
+
+
+def test_a_tag_and_several_files_are_amended_together_or_not_at_all(clones):
+    wanted = change([])
+    amendment = Amendment("promote", {"m.yaml": b"v1", "m.rollout.yaml": b"state: promoted"}, wanted.tag)
+    publishing.amend(BRANCH, lambda *_: amendment)
+    assert on_origin(clones[0], "m.rollout.yaml") == "state: promoted"
+    assert (
+        [tag.name for tag in tags.everything()] == [tag.name for tag in tags.published("origin")] == [wanted.tag.name]
+    )
+    hook = clones[0].parent / "origin.git/hooks/update"
+    hook.write_text("#!/bin/sh\ncase $1 in refs/tags/*) exit 1;; esac\n")
+    hook.chmod(0o755)
+    with pytest.raises(Error, match="cannot push|hook declined"):
+        publishing.amend(BRANCH, lambda _, known: amendment._replace(files={"m.yaml": b"v2"}, tag=change(known).tag))
+    assert on_origin(clones[0]) == "v1"
+
+
+def test_without_a_branch_or_a_remote_an_amendment_begins_one_here(clones):
+    starter.git(clones[0], "remote", "remove", "origin")
+    assert publishing.head(BRANCH) is None
+    publishing.amend(BRANCH, lambda head, _: Amendment("first", {"m.yaml": str(head).encode()}, None))
+    publishing.amend(BRANCH, lambda head, _: Amendment("second", {"n.yaml": str(head).encode()}, None))
+    head = publishing.head(BRANCH)
+    assert branches.at(head, "m.yaml") == b"None"
+    assert branches.versions(head, "m.yaml") == [b"None"]
+    assert branches.histories(None, "env/", "n.yaml") == {BRANCH: [branches.at(head, "n.yaml")]}
 
 
 def test_a_race_is_not_run_for_ever(clones, monkeypatch):

@@ -83,6 +83,26 @@ def test_text_that_a_database_refuses_is_mended_when_it_is_recorded():
     assert logged.assigned(input="a\x00b\ud800c").input == "a\ufffdb\ufffdc"
 
 
+def test_a_window_says_when_an_answer_ended_and_whether_it_was_empty(database):
+    asked = [logged.assigned() for _ in range(4)]
+    outputs = ("", " \n\t", '{"intent": 1}', None)
+    ended = [
+        logged.ended(one, output=output, time=logged.NOW + timedelta(seconds=1))
+        for one, output in zip(asked, outputs, strict=True)
+    ]
+    database.add([*asked, *ended, logged.said(asked[0]), logged.said(asked[0])])
+    window = database.window(Selection())
+    assert window["empty"].to_list() == [True, True, False, None]
+    assert set(window["ended"] - window["time"]) == {timedelta(seconds=1)}
+
+
+def test_what_is_logged_of_a_rollout_is_counted(database):
+    asked = [logged.assigned() for _ in range(3)]
+    database.add([*asked, logged.assigned(rollout="r2"), logged.ended(asked[0]), logged.said(asked[1])])
+    assert database.count(Selection(rollout="r1")) == (3, 1, 1)
+    assert database.count(Selection(rollout="r3")) == (0, 0, 0)
+
+
 def test_windows_are_frames_of_a_fixed_schema_empty_or_not(database):
     empty = database.window(Selection())
     assert dict(empty.schema) == dict(predictions.WINDOW)
@@ -175,7 +195,9 @@ def test_erasing_a_customer_leaves_what_statistics_need_and_no_text(database, tm
     before = database.window(Selection())
     assert database.erase("c-1", predictions.moment(logged.NOW)) == 4
     after = database.window(Selection())
-    assert before.drop("unit").equals(after.drop("unit"))
+    told = ("unit", "erased", "empty")
+    assert before.drop(told).equals(after.drop(told))
+    assert after["erased"].to_list() == [True] * 4 + [False]
     units = after.filter(pl.col("prediction") != other.prediction)["unit"].to_list()
     assert len(set(units)) == 2
     assert not set(units) & {"conversation-0", "conversation-1"}

@@ -141,6 +141,43 @@ def test_a_request_that_was_never_answered_is_a_failure_of_its_arm():
     assert (final.action, final.culprits[0]) == ("rollback", "error")
 
 
+def with_late_scores(log: pl.DataFrame) -> pl.DataFrame:
+    """The log with each score in a row of its own, two seconds after its request's."""
+    scored = log.filter(pl.col("score").is_not_null()).with_columns(
+        time=pl.col("time") + pl.duration(seconds=2),
+        late=pl.lit(True),
+        error=pl.lit(None, dtype=pl.Boolean),
+        latency_ms=pl.lit(None, dtype=pl.Float64),
+    )
+    return pl.concat([log.with_columns(score=pl.lit(None, dtype=pl.Float64), late=pl.lit(False)), scored]).sort("time")
+
+
+def test_scores_that_come_later_are_rows_that_are_no_requests(short):
+    late, plain = decided(with_late_scores(short))[-1], decided(short)[-1]
+    assert (late.action, late.units) == (plain.action, plain.units)
+    assert [(s.canary, s.stable) for s in late.signals] == [(s.canary, s.stable) for s in plain.signals]
+    worse = with_late_scores(rollout_logs.log({0.05: 8.0, 0.25: 4.0}, seed=2, score=0.15))
+    assert decided(worse)[-1].culprits[0] == "score"
+
+
+def test_late_rows_do_not_end_a_run_of_failures():
+    plan = rollout_logs.plan_of(
+        SETTINGS, hard_stops={"error": 10}, alpha={"planned": 1e-9, "reserve": 1e-9, "ratio": 0.01}
+    )
+    log = with_late_scores(rollout_logs.log({0.5: 1.0}, seed=3, error=0.0, rate=120))
+    failing = (pl.col("arm") == "canary") & (pl.col("weight") > 0) & ~pl.col("late")
+    final = decided(with_changes(log, error=failing | pl.col("error")), plan)[-1]
+    assert (final.action, final.because) == ("stop", "hard stop")
+
+
+def test_an_answer_to_the_step_before_may_come_after_one_of_the_next(short):
+    log = rollout_logs.log({0.05: 2.0, 0.25: 2.0}, seed=1)
+    first = int((log["weight"] == 0.05).sum() + (log["weight"] == 0).sum())
+    straggler = log[first - 1 : first].with_columns(time=log["time"][first + 5])
+    mixed = pl.concat([log[: first - 1], log[first : first + 6], straggler, log[first + 6 :]])
+    assert decided(mixed)[-1].units == decided(log)[-1].units
+
+
 def silent(log: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
     """The log without these seconds of the ramp."""
     begun = log.filter(pl.col("weight") > 0)["time"][0]
@@ -207,6 +244,15 @@ def test_a_controller_that_starts_again_decides_the_same(healthy):
 def test_a_rollback_in_the_log_ends_it(short):
     later = short.with_columns(time=pl.col("time") + pl.duration(minutes=10), weight=pl.lit(0.0), arm=pl.lit("stable"))
     assert decided(pl.concat([short, later]))[-1] == decided(short)[-1]
+    another = short.filter(pl.col("weight") > 0).with_columns(time=pl.col("time") + pl.duration(minutes=30))
+    assert decided(pl.concat([short, later, another]))[-1] == decided(short)[-1]
+
+
+def test_an_answer_to_a_request_of_before_the_rollout_does_not_end_it(short):
+    first = int((short["weight"] == 0).sum())
+    straggler = short[first - 1 : first].with_columns(time=short["time"][first + 5])
+    mixed = pl.concat([short[: first - 1], short[first : first + 6], straggler, short[first + 6 :]])
+    assert decided(mixed)[-1].units[0] == decided(short)[-1].units[0]
 
 
 def test_quantiles_come_from_the_beginning_where_there_is_nothing_before():
@@ -242,6 +288,8 @@ def test_no_request_is_inconclusive(short, log):
         (lambda log: with_changes(log, latency_ms=pl.lit(float("nan"))), "latency_ms is not finite"),
         (lambda log: with_changes(log, latency_ms=-pl.col("latency_ms")), "latency_ms is negative"),
         (lambda log: with_changes(log, score=pl.col("score") + 1), "score is outside 0 to 1"),
+        (lambda log: with_changes(log, late=pl.lit("no")), "late is String, not boolean"),
+        (lambda log: with_changes(log, late=pl.lit(None, dtype=pl.Boolean)), "late is missing"),
         (lambda log: log.reverse(), "time is earlier than the row before"),
         (
             lambda log: with_changes(log, weight=pl.when(pl.int_range(pl.len()) < 3000).then(0.5).otherwise(0.1)),

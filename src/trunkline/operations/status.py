@@ -9,6 +9,7 @@ from trunkline.params import Params
 from trunkline.records import Production
 from trunkline.records.release import Manifest
 from trunkline.registry import PRODUCTION, Assigned, Model
+from trunkline.rollout import state as rollouts
 from trunkline.words import plain
 
 _HEAD = ("environment", "serves", "since", "by", "why")
@@ -32,6 +33,7 @@ def run(params: Params) -> str:
     notes = [
         *(note for name, assigned in sorted(state.environments.items()) for note in _odd(name, assigned)),
         *_branches(remote, state, params.project.name),
+        *_tried(remote, params.project.name),
         *_waiting(state),
         _pinned(Path(params.production.pinned), state),
     ]
@@ -85,6 +87,24 @@ def _branches(remote: str | None, state: Model, model: str) -> list[str]:
             notes.append(f"{assigned.tag.name} was made by another tool and records no decision: {again}")
         elif branches.read(remote, wanted.branch, path) != wanted.files[path]:
             notes.append(f"{wanted.branch} does not say what {assigned.tag.name} says: {again}")
+    return notes
+
+
+def _tried(remote: str | None, model: str) -> list[str]:
+    """What each environment tries, or tried last, as this clone knows its branch."""
+    notes = []
+    path = registry.rollout_path(model)
+    for name, contents in branches.histories(remote, registry.branch(""), path).items():
+        try:
+            tried = rollouts.past(contents, f"{path} of {name}")
+        except Error as error:
+            notes.append(error.problem)
+            continue
+        if tried:
+            last = tried[-1]
+            what = "tried" if last.over else f"is being tried at {last.weight:.0%}"
+            done = f"{last.action} by {last.by} at {last.since} ({last.because}): {last.reason}"
+            notes.append(f"{last.canary} {what} in {last.environment}: {done}; see `trunkline rollout status`")
     return notes
 
 

@@ -206,6 +206,20 @@ class Change(NamedTuple):
     files: Mapping[str, bytes]
 
 
+class Amendment(NamedTuple):
+    """A commit on an environment's branch, and with it an assignment or none.
+
+    Attributes:
+        message: of the commit.
+        files: by path from the repository's top: the new bytes.
+        tag: the assignment's, as of `Change`; None where what serves stays.
+    """
+
+    message: str
+    files: Mapping[str, bytes]
+    tag: Tag | None
+
+
 def message(line: str, record: Record) -> str:
     """A tag's message: one line for people, and the record for programs."""
     return f"{' '.join(line.split())}\n\n{record.text()}"

@@ -1,9 +1,11 @@
 """A rollout's plan: everything its analysis decides by, fixed in Git before the rollout starts."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+import yaml
+from pydantic import Field, ValidationError, model_validator
 
+from trunkline.errors import Error
 from trunkline.records import Record
 
 OpenShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -15,6 +17,8 @@ Tolerated = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(gt=1, allow_inf_nan=False)]
 # What a log holds besides its outcomes.
 LOG_COLUMNS = ("time", "unit", "arm", "weight")
+# May be there besides: true for a row that only brings an outcome of an earlier request.
+LATE = "late"
 
 
 class Step(Record):
@@ -131,7 +135,7 @@ class Plan(Record):
 
     @model_validator(mode="after")
     def _names_are_free(self) -> "Plan":
-        taken = sorted({*self.metrics, *self.hard_stops} & set(LOG_COLUMNS))
+        taken = sorted({*self.metrics, *self.hard_stops} & {*LOG_COLUMNS, LATE})
         if taken:
             raise ValueError(f"metrics and hard_stops may not name {taken}, which a log holds for itself")
         booleans = {name for name, metric in self.metrics.items() if isinstance(metric, EventMetric)}
@@ -139,6 +143,10 @@ class Plan(Record):
         if wrong:
             raise ValueError(f"hard_stops names {wrong}, which are no boolean columns")
         return self
+
+    def yaml(self) -> str:
+        """The plan as a file, its keys always in this order."""
+        return _yaml(self)
 
 
 class Rollout(Record):
@@ -159,6 +167,8 @@ class Rollout(Record):
         because: what decided, such as ``worse``, ``enough`` or ``human``.
         reason: why, in a sentence.
         by: who did it; ``trunkline`` where the statistics decided.
+        assigned: the tag by which the stable version served when it started; once another one is, the rollout is over.
+        accepted: the reasons to ask a human that a human has answered by ``resume``; they do not hold it again.
     """
 
     name: str
@@ -175,3 +185,39 @@ class Rollout(Record):
     because: str
     reason: str
     by: str
+    assigned: str
+    accepted: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, content: bytes, where: str) -> Self:
+        """Read the file of an environment's branch.
+
+        Args:
+            content: of the file.
+            where: names it to the reader of an error.
+
+        Raises:
+            Error: it is no rollout.
+        """
+        hint = "somebody wrote it by hand: see its history with `git log -p`, and revert"
+        try:
+            return cls.model_validate(yaml.safe_load(content))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            raise Error(f"{where} is not valid YAML", hint) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the document"
+            raise Error(f"{where}: {place}: {first['msg']}", hint) from None
+
+    def yaml(self) -> str:
+        """The file, its keys always in this order, for clean diffs."""
+        return _yaml(self)
+
+    @property
+    def over(self) -> bool:
+        """Whether it was promoted or rolled back."""
+        return self.state in ("promoted", "rolled_back")
+
+
+def _yaml(record: Record) -> str:
+    return yaml.safe_dump(record.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)

@@ -26,6 +26,7 @@ from trunkline.registry.rules import (
     pinned_by,
     promote,
     rollback,
+    rollout_path,
     standing,
     told,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "promote",
     "release",
     "rollback",
+    "rollout_path",
     "serving",
     "standing",
     "told",

@@ -139,6 +139,11 @@ def path(model: str) -> str:
     return f"{model}.yaml"
 
 
+def rollout_path(model: str) -> str:
+    """The file of an environment's branch that holds a model's last `Rollout`."""
+    return f"{model}.rollout.yaml"
+
+
 def _line(decision: Decision) -> str:
     # The resolver reads the first version in this line as the one that is meant.
     after = f" after {decision.previous}" if decision.previous else ""

@@ -9,7 +9,7 @@ that is heard of too little holds the rollout and stays an alarm for a human. No
 data, as every step asks for evidence.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -39,10 +39,11 @@ class Analysis:
     Args:
         plan: fixed before the rollout.
         before: rows of production alone before it, for quantiles and the units' own histories; may be empty.
+        accepted: reasons to ask a human that a human has answered already.
     """
 
-    def __init__(self, plan: Plan, before: Rows) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, before: Rows, accepted: Collection[str] = ()) -> None:
+        self._plan, self._accepted = plan, accepted
         self._tests = Tests(plan, before)
         self._hard_stops = HardStops(plan.hard_stops)
         self._weight, self._since, self._clock = 0.0, 0.0, 0.0
@@ -54,8 +55,8 @@ class Analysis:
         if self._final is not None:
             return
         rows = window.rows
-        if rows.weight[-1] > self._weight:
-            self._weight, self._since = float(rows.weight[-1]), window.start
+        if (weight := float(rows.weight.max())) > self._weight:
+            self._weight, self._since = weight, window.start
         self._clock, self._time = window.clock, float(rows.time[-1])
         broken = self._hard_stops.add(rows)
         worse = self._tests.add(window)
@@ -111,14 +112,14 @@ class Analysis:
         plan, tests = self._plan, self._tests
         if self._time is None or tests.ratio.seen == (0, 0):
             return Finding("hold", "no request", "no request has been seen since the rollout began")
-        if tests.mismatch:
+        if tests.mismatch and "sample ratio" not in self._accepted:
             canary, stable = tests.ratio.seen
             reason = f"{canary} units were seen on the canary and {stable} on stable: not the shares asked for"
             return Finding("hold", "sample ratio", reason, human=True)
         if self._hard_stops.shared:
             reason = f"both arms fail alike: {', '.join(self._hard_stops.shared)}"
             return Finding("hold", "shared failure", reason)
-        if self._clock > 60 * plan.horizon_minutes:
+        if self._clock > 60 * plan.horizon_minutes and "horizon" not in self._accepted:
             return Finding("hold", "horizon", f"no proof within {plan.horizon_minutes:g} minutes", human=True)
         if tests.lacking(self._step):
             return Finding("hold", "evidence", f"not yet shown at {plan.steps[self._step].weight:.0%}")

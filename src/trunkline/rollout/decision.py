@@ -46,7 +46,7 @@ class Decision(Record):
     Attributes:
         time: of the last row, ISO 8601 in UTC; None before the first.
         minutes: on the rollout's clock.
-        weight: the canary's share of the units at the last row.
+        weight: the canary's share of the units, the largest seen.
         action: ``hold``, ``advance`` to the weight ``to``, ``promote``, ``rollback``, or ``stop`` at once.
         to: the weight to set; None to leave it.
         because: the reason in a word or two, for programs.

@@ -83,7 +83,7 @@ class Tests:
         for watch, column in zip(self._watches, harm.T, strict=True):
             watch.add(rows, column)
         for name, ratio in self._ratios.items():
-            here = np.ones(rows.time.size, dtype=np.bool_) if name is None else ~np.isnan(rows.outcomes[name])
+            here = ~rows.late if name is None else ~np.isnan(rows.outcomes[name])
             ratio.add(window.start, rows.unit[here], rows.weight[here], rows.canary[here])
         self._planned.add(rows, harm, self._reader)
         self._reader.learn(rows)
@@ -180,7 +180,7 @@ class _ScoreWatch:
         self._seen: set[int] = set()
 
     def add(self, rows: Rows, harm: Floats) -> None:
-        scored = ~np.isnan(harm) & (rows.weight < 1)
+        scored = ~np.isnan(harm) & (rows.weight > 0) & (rows.weight < 1)
         fresh = first_time(rows.unit[scored], self._seen)
         self._bets.add(1 - harm[scored][fresh], rows.weight[scored][fresh], rows.canary[scored][fresh])
 

@@ -30,7 +30,7 @@ class HardStops:
         for name, most in self._most.items():
             longest = {}
             for arm in (True, False):
-                events = rows.outcomes[name][rows.canary == arm]
+                events = rows.outcomes[name][(rows.canary == arm) & ~np.isnan(rows.outcomes[name])]
                 longest[arm], self._runs[name, arm] = _runs(events, self._runs[name, arm])
             if longest[True] >= most:
                 (shared if longest[False] >= most else stops).append(name)

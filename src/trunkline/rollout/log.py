@@ -1,7 +1,8 @@
 """A rollout's log, checked once and then trusted: one row a request, in the order in which outcomes were known.
 
 ``time`` is when the outcome was known: the answer, its failure, or the time-out. Rows of weight 0 before the
-rollout are production alone; rows after the weight fell back to 0 are over and left out.
+rollout are production alone; rows after the weight fell back to 0 are over and left out. What becomes known later,
+such as a score, is a row of its own that is marked ``late``: nothing that was decided on ever changes.
 """
 
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from trunkline import assignment
 from trunkline.errors import Error
-from trunkline.records.rollout import LOG_COLUMNS, AmountMetric, EventMetric, Plan, ScoreMetric
+from trunkline.records.rollout import LATE, LOG_COLUMNS, AmountMetric, EventMetric, Plan, ScoreMetric
 
 Floats = NDArray[np.float64]
 _LOG_HINT = "write the log with time, unit, arm, weight and one column for each metric of the plan"
@@ -27,6 +28,7 @@ class Rows(NamedTuple):
         canary: (n,) the arm.
         weight: (n,) the canary's share of the units when the request was assigned.
         outcomes: by column, (n,) numbers; booleans are 0 and 1, and NaN was not measured.
+        late: (n,) whether the row only brings an outcome, such as a score, of a request that had its row before.
     """
 
     time: Floats
@@ -34,20 +36,40 @@ class Rows(NamedTuple):
     canary: NDArray[np.bool_]
     weight: Floats
     outcomes: dict[str, Floats]
+    late: NDArray[np.bool_]
 
     def taken(self, where: NDArray[np.bool_] | slice) -> "Rows":
         """Some of the rows."""
         outcomes = {name: values[where] for name, values in self.outcomes.items()}
-        return Rows(self.time[where], self.unit[where], self.canary[where], self.weight[where], outcomes)
+        taken = (self.time[where], self.unit[where], self.canary[where], self.weight[where])
+        return Rows(*taken, outcomes, self.late[where])
 
 
 def from_table(table: pl.DataFrame, plan: Plan) -> Rows:
     """Check a log against its plan; an empty one is fine.
 
     Raises:
-        Error: a column is missing, of the wrong type, or holds what it cannot; the times or weights go back; or
-            the arms are not what the plan's salt gives.
+        Error: as `part`, or the weights go down.
     """
+    rows, units = _read(table, plan)
+    rows = rows.taken(_going_on(rows, plan.silence_seconds))
+    _check_arms(rows, units, plan)
+    return rows
+
+
+def part(table: pl.DataFrame, plan: Plan) -> Rows:
+    """Check some rows of a log, in which the ramp may be at any place.
+
+    Raises:
+        Error: a column is missing, of the wrong type, or holds what it cannot; the times go back; or the arms are
+            not what the plan's salt gives.
+    """
+    rows, units = _read(table, plan)
+    _check_arms(rows, units, plan)
+    return rows
+
+
+def _read(table: pl.DataFrame, plan: Plan) -> tuple[Rows, pl.Series]:
     columns = (*LOG_COLUMNS, *dict.fromkeys((*plan.metrics, *plan.hard_stops)))
     missing = [name for name in columns if name not in table.columns]
     if missing:
@@ -60,11 +82,10 @@ def from_table(table: pl.DataFrame, plan: Plan) -> Rows:
     units = _texts(table["unit"])
     arms = _texts(table["arm"])
     _check(arms, arms.is_in(["canary", "stable"]).to_numpy(), "is neither canary nor stable")
-    outcomes = {name: _outcome(table[name], plan) for name in columns[len(LOG_COLUMNS) :]}
-    rows = Rows(time, assignment.digests_of(units), (arms == "canary").to_numpy(), weight, outcomes)
-    rows = rows.taken(_going_on(table["weight"], weight))
-    _check_arms(rows, units, plan)
-    return rows
+    late = _late(table)
+    outcomes = {name: _outcome(table[name], plan, late) for name in columns[len(LOG_COLUMNS) :]}
+    rows = Rows(time, assignment.digests_of(units), (arms == "canary").to_numpy(), weight, outcomes, late)
+    return rows, units
 
 
 def _times(column: pl.Series) -> Floats:
@@ -101,7 +122,16 @@ def _check(column: pl.Series, fine: NDArray[np.bool_], what: str, hint: str = _L
         raise Error(f"the log's {column.name} {what} in {many} rows, first in row {row}: {column[row]}", hint)
 
 
-def _outcome(column: pl.Series, plan: Plan) -> Floats:
+def _late(table: pl.DataFrame) -> NDArray[np.bool_]:
+    if LATE not in table.columns:
+        return np.zeros(table.height, dtype=np.bool_)
+    if table[LATE].dtype != pl.Boolean:
+        raise Error(f"the log's {LATE} is {table[LATE].dtype}, not boolean", "cast it to true or false")
+    _no_nulls(table[LATE])
+    return table[LATE].to_numpy()
+
+
+def _outcome(column: pl.Series, plan: Plan, late: NDArray[np.bool_]) -> Floats:
     metric = plan.metrics.get(column.name)
     if metric is None or isinstance(metric, EventMetric):
         if column.dtype not in (pl.Boolean, pl.Null):
@@ -115,19 +145,30 @@ def _outcome(column: pl.Series, plan: Plan) -> Floats:
     outcome: Floats = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
     # Assigned and never answered is a failure of the arm it was assigned to.
     never_answered = isinstance(metric, EventMetric) and metric.kind == "failure"
-    return np.nan_to_num(outcome, nan=1.0) if never_answered else outcome
+    return np.where(np.isnan(outcome) & ~late, 1.0, outcome) if never_answered else outcome
 
 
-def _going_on(column: pl.Series, weight: Floats) -> slice:
-    """The rows until the weight falls back to 0, which ends a rollout."""
-    down = np.flatnonzero(np.diff(weight) < 0) + 1
-    if down.size == 0:
-        return slice(0, weight.size)
-    row = int(down[0])
-    if weight[row] > 0:
-        problem = f"the log's weight goes down in row {row}, from {column[row - 1]} to {column[row]}"
+def _going_on(rows: Rows, silence: float) -> slice:
+    """The rows until the weight falls back to 0, which ends a rollout.
+
+    A request that was assigned at a smaller weight, or before the rollout, may be answered after one of the next
+    step: such rows stay. At 0 it is for good, or for longer than ``silence`` seconds.
+    """
+    weight = rows.weight
+    begun = np.flatnonzero(weight > 0)
+    fallen = np.flatnonzero((weight == 0) & ~rows.late & (np.arange(weight.size) > begun[0])) if begun.size else begun
+    following = np.searchsorted(begun, fallen)
+    again = np.append(rows.time[begun], np.inf)[following]
+    ended = fallen[again - rows.time[fallen] > silence]
+    going_on = slice(0, int(ended[0]) if ended.size else weight.size)
+    _, first = np.unique(weight[going_on], return_index=True)
+    back = np.flatnonzero(np.diff(first) < 0)
+    if back.size:
+        # Weights are in order here, so the smaller of the two came first in the ramp, but later in the log.
+        row = int(first[back[0]])
+        problem = f"the log's weight goes down in row {row}, from {weight[row - 1]:g} to {weight[row]:g}"
         raise Error(problem, "a ramp only goes up: replay one rollout at a time")
-    return slice(0, row)
+    return going_on
 
 
 def _check_arms(rows: Rows, units: pl.Series, plan: Plan) -> None:

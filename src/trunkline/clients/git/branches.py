@@ -99,6 +99,11 @@ def default(remote: str) -> tuple[str, str] | None:
     return (named[0], heads[0]) if heads and named else None
 
 
+def here(commit: str) -> bool:
+    """Whether a commit is in this clone."""
+    return attempt("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+
+
 def unmerged(remote: str, commit: str) -> str | None:
     """The remote's default branch, if it does not hold a commit yet.
 
@@ -148,8 +153,38 @@ def snapshot(remote: str | None, branch: str, paths: Iterable[str]) -> dict[str,
     ref = f"refs/heads/{branch}" if remote is None else f"refs/remotes/{remote}/{branch}"
     commit = attempt("rev-parse", "--verify", "--quiet", ref).stdout.decode().strip()
     # Without a commit Git would look into the index.
-    read = {path: attempt("cat-file", "blob", f"{commit}:{path}") for path in paths} if commit else {}
-    return {path: done.stdout for path, done in read.items() if done.returncode == 0}
+    found = {path: at(commit, path) for path in paths} if commit else {}
+    return {path: content for path, content in found.items() if content is not None}
+
+
+def histories(remote: str | None, prefix: str, path: str) -> dict[str, list[bytes]]:
+    """By branch below a prefix, as this clone last knew it: each content that a file had, the oldest first.
+
+    Args:
+        remote: whose branches; None for this clone's own.
+        prefix: such as ``env/``.
+        path: from the repository's top.
+    """
+    place = "refs/heads/" if remote is None else f"refs/remotes/{remote}/"
+    form = f"--format=%(refname:lstrip={place.count('/')})"
+    names = git("for-each-ref", form, f"{place}{prefix}").decode().split()
+    return {name: versions(f"{place}{name}", path) for name in names}
+
+
+def at(commit: str, path: str) -> bytes | None:
+    """A file of a commit by its path from the repository's top; None when it is not there."""
+    done = attempt("cat-file", "blob", f"{commit}:{path}")
+    return done.stdout if done.returncode == 0 else None
+
+
+def versions(commit: str, path: str) -> list[bytes]:
+    """Each content that a file had up to a commit, or a ref's, the oldest first; none where it was absent.
+
+    Raises:
+        Error: the commit is not here.
+    """
+    told = git("log", "--reverse", "--format=%H", "--end-of-options", commit, "--", f":(top){path}").decode().split()
+    return [content for each in told if (content := at(each, path)) is not None]
 
 
 def push(remote: str, refs: Mapping[str, str], expected: Mapping[str, str | None]) -> None:

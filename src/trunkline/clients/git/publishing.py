@@ -6,15 +6,17 @@ decision.
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from trunkline.clients.git import branches, tags
 from trunkline.clients.git.branches import Rejected
 from trunkline.clients.git.command import git
 from trunkline.errors import Error
-from trunkline.records.release import Change, Tag
+from trunkline.records.release import Amendment, Change, Tag
 
 # Of those who race, one gets through each time: this many others may be faster.
 TRIES = 10
+Made = TypeVar("Made")
 
 logger = logging.getLogger("trunkline")
 
@@ -33,31 +35,79 @@ def publish(decide: Callable[[list[Tag]], Change]) -> Change:
     Raises:
         Error: ``decide`` refused, the remote cannot be reached or refused, or the race was lost time after time.
     """
+
+    def attempt(remote: str | None) -> Change:
+        there = _tags(remote)
+        change = decide(there)
+        line = change.tag.message.partition("\n")[0]
+        head = _head(remote, change.branch)
+        _publish(remote, change.branch, Amendment(line, change.files, change.tag), there, head)
+        return change
+
+    return _until_won(attempt)
+
+
+def amend(branch: str, decide: Callable[[str | None, list[Tag]], Amendment | None]) -> Amendment | None:
+    """As `publish`, but decide by what the branch holds too: it is pushed on that very commit or not at all.
+
+    Args:
+        branch: its name.
+        decide: given the branch's commit, which is here then, or None where there is no such branch, and the tags;
+            None leaves everything as it is. Called again whenever somebody else was faster.
+
+    Returns:
+        What was written; None where nothing was to be done.
+
+    Raises:
+        Error: as `publish`.
+    """
+
+    def attempt(remote: str | None) -> Amendment | None:
+        head, there = _head(remote, branch), _tags(remote)
+        amendment = decide(head, there)
+        if amendment is not None:
+            _publish(remote, branch, amendment, there, head)
+        return amendment
+
+    return _until_won(attempt)
+
+
+def head(branch: str) -> str | None:
+    """The commit of a branch at ``origin``, or in a clone without one here; fetched. None without such a branch.
+
+    Raises:
+        Error: the remote cannot be reached.
+    """
+    return _head(tags.origin(), branch)
+
+
+def _until_won(attempt: Callable[[str | None], Made]) -> Made:
     remote = tags.origin()
     lost: Rejected | None = None
     for _ in range(TRIES):
-        there = tags.everything() if remote is None else tags.published(remote)
-        change = decide(there)
         try:
-            _publish(remote, change, there)
-            return change
+            return attempt(remote)
         except Rejected as rejected:
             lost = rejected
             logger.info("somebody else was faster (%s); deciding anew", rejected.problem)
     raise Error(f"others were faster {TRIES} times: {lost.problem if lost else ''}", "run this again in a minute")
 
 
-def _publish(remote: str | None, change: Change, there: list[Tag]) -> None:
+def _tags(remote: str | None) -> list[Tag]:
+    return tags.everything() if remote is None else tags.published(remote)
+
+
+def _publish(remote: str | None, branch: str, amendment: Amendment, there: list[Tag], parent: str | None) -> None:
     refs: dict[str, str] = {}
     expected: dict[str, str | None] = {}
-    head = f"refs/heads/{change.branch}"
-    parent = _head(remote, change.branch)
-    commit = branches.commit(parent, change.files, change.tag.message.partition("\n")[0])
+    head = f"refs/heads/{branch}"
+    commit = branches.commit(parent, amendment.files, amendment.message)
     if parent is None or _tree(parent) != _tree(commit):
         refs[head], expected[head] = commit, parent
-    tag = f"refs/tags/{change.tag.name}"
-    if change.tag.name not in {known.name for known in there}:
-        refs[tag] = tags.write(change.tag.name, change.tag.commit, change.tag.message, after=tags.last(there))
+    wanted = amendment.tag
+    tag = f"refs/tags/{wanted.name}" if wanted else ""
+    if wanted and wanted.name not in {known.name for known in there}:
+        refs[tag] = tags.write(wanted.name, wanted.commit, wanted.message, after=tags.last(there))
         expected[tag] = None
     if refs:
         _set(remote, refs, expected)
@@ -76,7 +126,7 @@ def _head(remote: str | None, branch: str) -> str | None:
     if remote is None:
         return branches.local_head(branch)
     head = branches.remote_head(remote, branch)
-    if head is not None:
+    if head is not None and not branches.here(head):
         branches.fetch(remote, branch)
     return head
 

@@ -31,8 +31,10 @@ _ASSIGNED: dict[str, Any] = {
     "rollout": pl.String,
     "release": pl.String,
     "environment": pl.String,
+    "erased": pl.Boolean,
 }
 _MEASURED: dict[str, Any] = {
+    "ended": _TIME,
     "status": pl.Int64,
     "error": pl.String,
     "latency_ms": pl.Float64,
@@ -45,6 +47,12 @@ _MEASURED: dict[str, Any] = {
     "engine_model": pl.String,
     "engine_fingerprint": pl.String,
     "finish_reason": pl.String,
+    "empty": pl.Boolean,
+}
+# What is asked of a table by another name, or computed there.
+_TOLD: dict[str, sa.ColumnElement[Any]] = {
+    "ended": outcomes.c.time,
+    "empty": sa.func.trim(outcomes.c.output, " \n\r\t") == "",
 }
 WINDOW: Mapping[str, Any] = {**_ASSIGNED, **_MEASURED}
 TEXTS: Mapping[str, Any] = {**WINDOW, "customer": pl.String, "input": pl.String, "output": pl.String}
@@ -109,7 +117,8 @@ class Database:
         """Assignments with their outcomes, in order of their ids.
 
         Returns:
-            The columns of ``WINDOW``; those of the outcome are null where there is none.
+            The columns of ``WINDOW``; those of the outcome are null where there is none. ``time`` is the
+            assignment's and ``ended`` the outcome's; ``empty`` says that the output as it is kept has no text.
         """
         return self._frame(WINDOW, selection, _with_outcomes())
 
@@ -119,15 +128,28 @@ class Database:
 
     def feedback(self, selection: Selection) -> pl.DataFrame:
         """Feedback on the selected predictions: the columns of ``FEEDBACK``; ``time`` is the feedback's."""
-        return self._frame(FEEDBACK, selection, assignments.join(feedback, _same(feedback)), ("time",))
+        return self._frame(FEEDBACK, selection, _with_feedback(), ("time",))
+
+    def count(self, selection: Selection) -> tuple[int, int, int]:
+        """How many assignments are selected, and how many outcomes and how much feedback they have."""
+        found = []
+        with connection.transaction(self.engine, reads=True) as open_:
+            for source in (assignments, assignments.join(outcomes, _same(outcomes)), _with_feedback()):
+                query = sa.select(sa.func.count()).select_from(source).where(*_conditions(selection))
+                found.append(int(open_.execute(query).scalar_one()))
+        assigned, ended, said = found
+        return assigned, ended, said
 
     def _frame(
         self, schema: Mapping[str, Any], selection: Selection, source: sa.FromClause, later: tuple[str, ...] = ()
     ) -> pl.DataFrame:
         """The columns of a schema, each from the first table that has it, or for ``later`` from the last."""
         tables = (assignments, outcomes, feedback)
-        columns = []
+        columns: list[sa.ColumnElement[Any]] = []
         for name in schema:
+            if name in _TOLD:
+                columns.append(_TOLD[name].label(name))
+                continue
             having = [table.c[name] for table in tables if name in table.c and table in _tables(source)]
             columns.append(having[-1] if name in later else having[0])
         query = sa.select(*columns).select_from(source).where(*_conditions(selection))
@@ -135,7 +157,7 @@ class Database:
             rows = open_.execute(query.order_by(assignments.c.prediction)).fetchall()
         raw = {name: pl.Int64 if kind == _TIME else kind for name, kind in schema.items()}
         frame = pl.DataFrame([tuple(row) for row in rows], schema=raw, orient="row")
-        return frame.with_columns(pl.col("time").cast(_TIME))
+        return frame.with_columns(pl.col(name).cast(_TIME) for name, kind in schema.items() if kind == _TIME)
 
     def erase(self, customer: str, before: int) -> int:
         """Erase a customer's data in place, also what still waits in spools; see ``erasure.erase``.
@@ -183,6 +205,10 @@ def _same(table: sa.Table) -> sa.ColumnElement[bool]:
 
 def _with_outcomes() -> sa.Join:
     return assignments.outerjoin(outcomes, _same(outcomes))
+
+
+def _with_feedback() -> sa.Join:
+    return assignments.join(feedback, _same(feedback))
 
 
 def _tables(source: sa.FromClause) -> list[Any]:

@@ -3,8 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from trunkline.svg import figure
+from trunkline.svg import shape as _shape
+from trunkline.svg import text as _text
 from trunkline.words import cut, number
 
 _WIDTH = 480
@@ -128,17 +131,4 @@ def _cell(x: float, y: float, size: float, content: tuple[int, int, bool]) -> Ma
 
 
 def _svg(height: float, title: str, parts: Iterable[Markup]) -> Markup:
-    opening = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(_WIDTH, f"{height:g}", title)
-    return opening + Markup("").join(parts) + Markup("</svg>")
-
-
-def _shape(name: str, kind: str, **attributes: object) -> Markup:
-    pairs = Markup(" ").join(
-        Markup('{}="{}"').format(key.replace("_", "-"), value) for key, value in {"class": kind, **attributes}.items()
-    )
-    return Markup("<{} {}/>").format(Markup(name), pairs)  # noqa: S704
-
-
-def _text(x: float, y: float, content: str, kind: str, **attributes: object) -> Markup:
-    opening = _shape("text", kind, x=f"{x:.1f}", y=f"{y:.1f}", **attributes)
-    return opening[:-2] + Markup(">") + escape(content) + Markup("</text>")
+    return figure((_WIDTH, height), title, parts)

@@ -1,0 +1,117 @@
+"""What an environment's branch says about rollouts, and how it is amended."""
+
+from collections.abc import Callable
+
+import yaml
+
+from trunkline import registry
+from trunkline.clients import actor
+from trunkline.clients.git import branches, publishing
+from trunkline.errors import Error
+from trunkline.records.release import Amendment, Tag
+from trunkline.records.release import Decision as Assigned
+from trunkline.records.rollout import Rollout
+from trunkline.rollout import state
+from trunkline.rollout.decision import Decision
+
+
+class Never(Error):
+    """No rollout ever started there."""
+
+
+class Branch:
+    """The branch of one environment, of which the remote's state counts.
+
+    Args:
+        model: ``project.name`` of params.yaml.
+        environment: such as ``production``.
+    """
+
+    def __init__(self, model: str, environment: str) -> None:
+        self.model, self.environment = model, environment
+        self.name = registry.branch(environment)
+        self._path = registry.rollout_path(model)
+        # A commit never changes, and one looks far more often than a rollout does.
+        self._read: tuple[str | None, Rollout | None] = None, None
+
+    def head(self) -> str | None:
+        """The branch's commit now; None where there is no such branch.
+
+        Raises:
+            Error: the remote cannot be reached.
+        """
+        return publishing.head(self.name)
+
+    def known(self, head: str | None) -> Rollout:
+        """The rollout that runs, or ran last, as a commit of the branch says it.
+
+        Raises:
+            Never: there was none.
+            Error: the file there is no rollout.
+        """
+        found = self.at(head)
+        if found is None:
+            problem = f"nothing was ever tried in {self.environment}"
+            raise Never(problem, f"`trunkline rollout start VERSION --environment {self.environment}`")
+        return found
+
+    def at(self, head: str | None) -> Rollout | None:
+        """The rollout in a commit of the branch; None where there is none.
+
+        Raises:
+            Error: the file there is no rollout.
+        """
+        if head is None or head != self._read[0]:
+            content = None if head is None else branches.at(head, self._path)
+            found = None if content is None else Rollout.parse(content, f"{self._path} of {self.name}")
+            self._read = head, found
+        return self._read[1]
+
+    def history(self, head: str | None) -> list[Rollout]:
+        """All that the branch has said about rollouts up to a commit, the oldest first.
+
+        Raises:
+            Error: the last one is no rollout.
+        """
+        contents = [] if head is None else branches.versions(head, self._path)
+        return state.past(contents, f"{self._path} of {self.name}")
+
+    def overtaken(self, rollout: Rollout, head: str | None, now: str) -> Rollout | None:
+        """What becomes of a rollout because the environment was given another release; None where it was not."""
+        content = None if head is None else branches.at(head, registry.path(self.model))
+        serving = None if content is None else yaml.safe_load(content)
+        if not isinstance(serving, dict):
+            return None
+        return state.overtaken(rollout, str(serving.get("version")), str(serving.get("tag")), now)
+
+    def amend(self, decide: "Callable[[str | None, list[Tag]], Written | None]") -> Rollout | None:
+        """Write what ``decide`` makes of the branch and the tags as they are; None where nothing was to be done.
+
+        Raises:
+            Error: it refused, or the remote did not take it.
+        """
+
+        def amendment(head: str | None, tags: list[Tag]) -> Amendment | None:
+            written = decide(head, tags)
+            return None if written is None else self._amendment(written, tags)
+
+        made = publishing.amend(self.name, amendment)
+        return None if made is None else Rollout.parse(made.files[self._path], self._path)
+
+    def _amendment(self, written: "Written", tags: list[Tag]) -> Amendment:
+        rollout, decision = written
+        files = {self._path: rollout.yaml().encode()}
+        message = f"{state.line(rollout)}\n\n{rollout.reason}\n\nby {rollout.by}, because: {rollout.because}\n"
+        if decision is not None:
+            message += f"verdict: {decision.verdict}\n\n{decision.text()}"
+        if rollout.state != "promoted" or rollout.because == "overtaken":
+            return Amendment(message, files, None)
+        said = {"model": self.model, "environment": self.environment, "version": rollout.canary, "action": "promote"}
+        told = {"reason": f"{rollout.reason} ({rollout.name})", "by": rollout.by, "created": rollout.since}
+        wanted = Assigned.model_validate({**said, **told, "previous": None, "run": actor.run()})
+        change = registry.promote(registry.of(tags, self.model), wanted)
+        return Amendment(message, {**change.files, **files}, change.tag)
+
+
+# A rollout as it becomes, and the decision of the analysis that makes it so; None where a human decided.
+Written = tuple[Rollout, Decision | None]

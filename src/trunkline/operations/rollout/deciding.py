@@ -1,0 +1,80 @@
+"""What people decide about a rollout: to start it, and then to hold, resume, promote or roll it back."""
+
+import secrets
+import time
+
+from trunkline import registry
+from trunkline.clients import actor
+from trunkline.errors import Error
+from trunkline.operations.rollout.branch import Branch, Written
+from trunkline.operations.rollout.looking import iso
+from trunkline.params import Params
+from trunkline.records.release import Tag
+from trunkline.records.rollout import Rollout
+from trunkline.rollout import requests, state
+
+_SALT_BYTES = 16
+
+
+def start(params: Params, version: str, environment: str, reason: str | None, by: str | None) -> str:
+    """Let a release begin to earn its traffic; the plan of params.yaml is fixed from here on.
+
+    Args:
+        version: ``v1.2.0`` or ``<model>@v1.2.0``.
+        environment: such as ``production``.
+        reason: why; asked for to try a version again that was rolled back.
+        by: who starts it; otherwise whoever GitHub Actions or Git's configuration names.
+
+    Raises:
+        Error: the version may not be promoted there or not be tried, another rollout runs, nothing serves there, the
+            plan asks for what is not logged, nobody is named, or the remote did not take it.
+    """
+    model, plan = params.project.name, params.rollout
+    if plan.salt is not None:
+        raise Error("rollout.salt is set in params.yaml", "set it to null: each rollout draws a salt of its own")
+    requests.check(plan, params.serve.guard, params.serve.log.output)
+    salted = plan.model_copy(update={"salt": secrets.token_hex(_SALT_BYTES)})
+    why = " ".join((reason or "").split())
+    said = {"model": model, "environment": environment, "version": str(registry.release(version, model))}
+    wanted = actor.decision({**said, "action": "promote", "reason": why or "no reason given"}, by)
+    branch = Branch(model, environment)
+
+    def decide(head: str | None, tags: list[Tag]) -> Written:
+        there = registry.of(tags, model)
+        return state.start(wanted, salted, there, branch.history(head), again=bool(why)), None
+
+    return _told(branch.amend(decide), branch)
+
+
+def human(params: Params, environment: str, action: state.By, reason: str | None, by: str | None) -> str:
+    """Record a human's decision about the rollout that runs, and carry it out.
+
+    Args:
+        environment: such as ``production``.
+        action: what is decided.
+        reason: why, in a sentence.
+        by: who decides; otherwise whoever GitHub Actions or Git's configuration names.
+
+    Raises:
+        Error: there is no reason, nothing runs or it is not where this can be decided, nobody is named, or the
+            remote did not take it.
+    """
+    why = " ".join((reason or "").split())
+    if not why:
+        raise Error(f"rollout {action} needs a reason", "say it with --reason, for those who will ask later")
+    who, now = actor.name(by), iso(time.time())
+    branch = Branch(params.project.name, environment)
+
+    def decide(head: str | None, _: list[Tag]) -> Written:
+        there = branch.known(head)
+        overtaken = branch.overtaken(there, head, now)
+        return overtaken or state.by_human(there, action, why, who, now), None
+
+    return _told(branch.amend(decide), branch)
+
+
+def _told(rollout: Rollout | None, branch: Branch) -> str:
+    if rollout is None:
+        raise AssertionError("people's decisions are written or refused")
+    told = f"{state.line(rollout)} ({rollout.reason})\n{rollout.name} on {branch.name}"
+    return told if rollout.over else f"{told}\nnext: `trunkline rollout watch`"

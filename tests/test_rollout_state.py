@@ -1,0 +1,150 @@
+"""What becomes of a rollout: laws that hold whoever decides and however often."""
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rollout_logs
+from trunkline.errors import Error
+from trunkline.records.rollout import Rollout
+from trunkline.rollout import Decision, state
+from trunkline.rollout.decision import VERDICTS
+
+PLAN = rollout_logs.plan_of(rollout_logs.settings())
+NOW, LATER = "2026-11-01T12:00:00+00:00", "2026-11-01T13:00:00+00:00"
+RUNNING = Rollout(
+    name="m#production#v1.1.0#1",
+    model="m",
+    environment="production",
+    stable="v1.0.0",
+    canary="v1.1.0",
+    state="running",
+    weight=0.05,
+    plan=PLAN,
+    started=NOW,
+    since=NOW,
+    action="start",
+    because="start",
+    reason="no reason given",
+    by="ann",
+    assigned="m#production#1",
+)
+WEIGHTS = [step.weight for step in PLAN.steps]
+
+
+@dataclass
+class Said:
+    action: str
+    because: str
+    to: float | None = None
+    human: bool = False
+
+
+SAID = st.one_of(
+    st.builds(Said, st.just("advance"), st.just("enough"), st.sampled_from(WEIGHTS)),
+    st.just(Said("promote", "enough", 1.0)),
+    st.sampled_from([Said("rollback", "worse", 0.0), Said("stop", "hard stop", 0.0)]),
+    st.builds(Said, st.just("hold"), st.sampled_from(["evidence", "minutes", "no request", "shared failure"])),
+    st.builds(Said, st.just("hold"), st.sampled_from(state.QUESTIONS), st.none(), st.just(True)),
+    st.sampled_from(state.BY_HUMAN),
+)
+
+
+def decision(said: Said) -> Decision:
+    return Decision(
+        time=NOW,
+        minutes=1.0,
+        weight=0.05,
+        action=said.action,
+        to=said.to,
+        because=said.because,
+        reason="for a test",
+        human=said.human,
+        culprits=(),
+        verdict=VERDICTS[said.action],
+        units=(1, 1),
+        worse_than=None,
+        e_ratio=1.0,
+        limits={},
+        signals=(),
+    )
+
+
+def become(rollout: Rollout, said: Said | str) -> Rollout | None:
+    if isinstance(said, Said):
+        return state.after(rollout, decision(said), LATER)
+    try:
+        return state.by_human(rollout, said, "because", "bob", LATER)
+    except Error as error:
+        assert error.hint
+        return None
+
+
+@given(st.lists(SAID, max_size=12))
+def test_whatever_is_decided_the_ramp_only_goes_up_until_it_is_over_and_then_nothing_changes(story):
+    rollout = RUNNING
+    for said in story:
+        changed = become(rollout, said)
+        if rollout.over:
+            assert changed is None
+        if changed is None:
+            continue
+        if changed.state == "rolled_back":
+            assert changed.weight == 0
+        else:
+            assert changed.weight >= rollout.weight
+        assert (changed.state == "promoted") == (changed.weight == 1)
+        if rollout.state == "held" and isinstance(said, Said):
+            assert changed.state == "rolled_back", "the statistics alone never let go on what a human has to decide"
+        assert (changed.by, changed.since) == ("trunkline" if isinstance(said, Said) else "bob", LATER)
+        fixed = {"name", "model", "environment", "stable", "canary", "plan", "started", "assigned"}
+        assert changed.model_dump(include=fixed) == rollout.model_dump(include=fixed)
+        assert Rollout.parse(changed.yaml().encode(), "here") == changed
+        rollout = changed
+
+
+@given(SAID.filter(lambda said: isinstance(said, Said)), st.sampled_from(["running", "held"]), st.sampled_from(WEIGHTS))
+def test_a_decision_that_was_carried_out_changes_nothing_more(said, at, weight):
+    rollout = RUNNING.model_copy(update={"state": at, "weight": weight})
+    changed = become(rollout, said)
+    assert changed is None or become(changed, said) is None
+
+
+def test_only_what_was_asked_is_accepted():
+    held = become(RUNNING, Said("hold", "sample ratio", None, human=True))
+    resumed = become(held, "resume")
+    assert resumed.accepted == ("sample ratio",)
+    assert become(become(resumed, "hold"), "resume").accepted == ("sample ratio",), "one's own hold is no question"
+
+
+@pytest.mark.parametrize(
+    ("serves", "tag", "becomes"),
+    [
+        ("v1.0.0", "m#production#1", None),
+        ("v1.1.0", "m#production#2", ("promoted", 1.0)),
+        ("v1.2.0", "m#production#2", ("rolled_back", 0.0)),
+        ("v1.0.0", "m#production#3", ("rolled_back", 0.0)),
+    ],
+)
+def test_another_assignment_ends_it(serves, tag, becomes):
+    changed = state.overtaken(RUNNING, serves, tag, LATER)
+    assert (changed and (changed.state, changed.weight)) == becomes
+    if changed is not None:
+        assert state.overtaken(changed, serves, tag, LATER) is None
+
+
+def test_what_was_mended_since_is_passed_over_and_what_is_broken_now_is_not():
+    fine = RUNNING.yaml().encode()
+    assert state.past([fine, b"state: 3", fine], "x") == [RUNNING, RUNNING]
+    for broken in (b"state: 3", b"{", b"\xff", b"- 1"):
+        with pytest.raises(Error, match="x"):
+            state.past([fine, broken], "x")
+
+
+def test_only_what_was_rolled_back_is_rejected_the_newest_counts():
+    back = RUNNING.model_copy(update={"state": "rolled_back"})
+    older = back.model_copy(update={"canary": "v1.0.9"})
+    assert str(state.rejected([back, older, RUNNING])) == "v1.1.0"
+    assert state.rejected([RUNNING]) is None
