@@ -24,7 +24,7 @@ import releases
 import starter
 from releases import MODEL
 from trunkline import params
-from trunkline.clients import bundles, daemons, files
+from trunkline.clients import bundles, daemons, files, listening
 from trunkline.clients.dvc import objects
 from trunkline.clients.git import branches
 from trunkline.records import Base
@@ -95,9 +95,12 @@ class Machine:
         self._begun = self._heard = 0
         port = _port()
         self.url = f"http://127.0.0.1:{port}"
+        path = self.folder / "params.yaml"
+        content = yaml.safe_load(path.read_text())
+        content["serve"]["gateway"] |= {"listen": f"127.0.0.1:{port}", "probe_seconds": 1}
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
         self.configure(
             "supervise",
-            listen=f"127.0.0.1:{port}",
             ports={"first": port + 1, "last": port + 9},
             poll_seconds=0.4,
             silent_seconds=2,
@@ -194,7 +197,7 @@ class Machine:
             reason="better",
             by="ann",
             since="2026-11-20T10:00:00+00:00",
-            tag=f"{MODEL}#production#1",
+            tag=f"{MODEL}#production#{stable}",
         )
         tried = yaml.safe_dump(rollout or OVER, sort_keys=False).encode()
         self.write({f"{MODEL}.yaml": serving.yaml().encode(), f"{MODEL}.rollout.yaml": tried})
@@ -241,6 +244,7 @@ def rollout(stable: str, canary: str, weight: float, state: str = "running") -> 
         because="human",
         reason="to try it",
         by="ann",
+        assigned=f"{MODEL}#production#{stable}",
     )
     return made.model_dump(mode="json")
 
@@ -297,7 +301,7 @@ def until(what: Callable[[], object], seconds: float = 60) -> None:
 def _port() -> int:
     """The first of ten ports that nobody listens at."""
     for first in range(20_000 + os.getpid() % 1000 * 10, 60_000, 10):
-        if all(daemons.is_free("127.0.0.1", first + number) for number in range(10)):
+        if all(listening.is_free("127.0.0.1", first + number) for number in range(10)):
             return first
     raise AssertionError("no ports")
 

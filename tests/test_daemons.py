@@ -101,14 +101,3 @@ def test_its_last_words_are_its_error_where_it_told_one(tmp_path, log, words):
     (tmp_path / "log").write_text(log)
     assert daemons.last_words(tmp_path / "log") == words
     assert daemons.last_words(tmp_path / "none") == "it said nothing"
-
-
-def test_a_port_is_free_until_somebody_listens():
-    import socket
-
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        port = place.getsockname()[1]
-        place.listen()
-        assert not daemons.is_free("127.0.0.1", port)
-    assert daemons.is_free("127.0.0.1", port)

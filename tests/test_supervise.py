@@ -23,6 +23,7 @@ from releases import MODEL
 from supervised import Machine, until
 from trunkline import cli, params
 from trunkline.errors import Error
+from trunkline.operations import supervise
 from trunkline.operations.supervise import commands, desired, routing
 from trunkline.operations.supervise.desired import Canary, Desired
 from trunkline.operations.supervise.ports import Ports
@@ -186,7 +187,7 @@ def test_what_cannot_be_served_changes_nothing_until_it_can(machine):
     machine.settle("v1.0.0")
     until(lambda: not (machine.serve / "v1.1.0").exists())
     machine.write({f"{MODEL}.rollout.yaml": b"name: ["})
-    until(lambda: f"{MODEL}.rollout.yaml is not YAML" in machine.said)
+    until(lambda: f"{MODEL}.rollout.yaml is not valid YAML" in machine.said)
     away = machine.remote.rename(machine.remote.with_name("away"))
     machine.decide("v1.0.0", rollout=tried(0.5))
     until(lambda: "engine v1.1.0 does not start: the DVC remote storage does not hold bundle" in machine.said)
@@ -325,7 +326,7 @@ def test_a_branch_that_says_nonsense_is_named():
         "reason": "better",
         "by": "ann",
         "since": "now",
-        "tag": "t",
+        "tag": rollout["assigned"],
     }
 
     def read(serving: dict, rollout: dict | None) -> Desired:
@@ -334,8 +335,8 @@ def test_a_branch_that_says_nonsense_is_named():
 
     assert read(serving, rollout).canary == Canary("v1.1.0", 0.5, supervised.SALT, f"{MODEL}#production#v1.1.0#1")
     assert read(serving, None) == Desired("v1.0.0", {}, None)
-    assert read(serving | {"version": "v0.9.0"}, rollout).canary is None
-    assert read(serving | {"version": "v1.1.0"}, rollout).canary is None
+    assert read(serving | {"tag": f"{MODEL}#production#2"}, rollout).canary is None
+    assert read(serving | {"tag": f"{MODEL}#production#2", "version": "v1.1.0"}, rollout).versions == ("v1.1.0",)
     for changed, said in (
         ({"weight": 2}, "rollout.yaml: weight"),
         ({"model": "other"}, "is of other in production"),
@@ -351,11 +352,11 @@ def test_a_branch_that_says_nonsense_is_named():
 # ---- small print
 
 
-def test_what_is_started_reads_the_params_that_the_supervisor_read(in_tmp):
-    settings = starter.settings(in_tmp, supervise__threads=3)
+def test_what_is_started_reads_the_params_that_the_supervisor_read_for_engines_that_it_starts(in_tmp):
+    settings = starter.settings(in_tmp, supervise__threads=3, serve__engines__stable__kind="tgi")
     path = in_tmp / "copy.yaml"
-    path.write_text(yaml.safe_dump(settings.model_dump(mode="json", by_alias=True), sort_keys=False))
-    assert params.load(path) == settings
+    path.write_text(supervise._for_programs(settings))
+    assert params.load(path) == starter.settings(in_tmp, supervise__threads=3)
 
 
 def test_the_gateway_is_asked_where_it_answers_on_this_machine():
@@ -366,7 +367,7 @@ def test_the_gateway_is_asked_where_it_answers_on_this_machine():
 
 def test_an_environment_that_cannot_be_one_is_refused(in_tmp):
     with pytest.raises(Error, match="cannot name an environment"):
-        cli.import_module("trunkline.operations.supervise").run(starter.settings(in_tmp), "../x")
+        supervise.run(starter.settings(in_tmp), "../x")
 
 
 @pytest.mark.parametrize(
@@ -374,8 +375,8 @@ def test_an_environment_that_cannot_be_one_is_refused(in_tmp):
     [
         ({"supervise__ports": {"first": 8081, "last": 8082}}, "at least 3 ports"),
         ({"supervise__restart_seconds": {"first": 5, "most": 1}}, "longer than most"),
-        ({"supervise__listen": "8080"}, "supervise.listen"),
-        ({"supervise__drain_seconds": 90}, "serve.embedded.drain"),
+        ({"supervise__drain_seconds": 90}, "supervise.drain_seconds kills"),
+        ({"supervise__grace_seconds": 10}, "supervise.grace_seconds ends"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(in_tmp, changes, said):

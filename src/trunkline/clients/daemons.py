@@ -5,7 +5,6 @@ nothing has to be written down that a kill could lose, and a number that another
 """
 
 import os
-import socket
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -116,17 +115,6 @@ def last_words(log: Path) -> str:
     said = [line.strip() for line in lines if line.strip()]
     errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
     return [*said, *errors][-1] if said else "it said nothing"
-
-
-def is_free(host: str, port: int) -> bool:
-    """Whether nobody listens at an address."""
-    with socket.socket() as place:
-        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            place.bind((host, port))
-        except OSError:
-            return False
-    return True
 
 
 def _read(pid: int, folder: str) -> Daemon | None:

@@ -201,12 +201,13 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def _engines_may_drain(self) -> "Params":
-        if self.supervise.drain_seconds <= self.serve.embedded.drain:
-            raise ValueError(
-                f"supervise.drain_seconds {self.supervise.drain_seconds:g} kills engines that serve.embedded.drain "
-                f"gives {self.serve.embedded.drain:g} seconds"
-            )
+    def _what_is_supervised_gets_its_time(self) -> "Params":
+        drain = max(self.serve.embedded.drain, self.serve.gateway.drain)
+        if self.supervise.drain_seconds <= drain:
+            raise ValueError(f"supervise.drain_seconds kills what a drain of serve gives {drain:g} seconds")
+        turn = self.serve.gateway.probe_seconds
+        if self.supervise.grace_seconds <= turn:
+            raise ValueError(f"supervise.grace_seconds ends engines before the gateway turns away, up to {turn:g} s")
         return self
 
     @model_validator(mode="after")

@@ -40,7 +40,6 @@ class SuperviseParams(Section):
 
     folder: str = Field(min_length=1)
     poll_seconds: Positive
-    listen: str = Field(pattern=r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):[1-9][0-9]{0,4}$")
     ports: PortsParams
     threads: Count
     start_seconds: Positive

@@ -44,10 +44,17 @@ def run(params: Params, environment: str) -> str:
         raise Error(f"{environment!r} cannot name an environment", "use a-z, 0-9, - and _, such as production")
     folder = Path(params.supervise.folder).resolve()
     with process.alone("supervise", folder):
-        content = yaml.safe_dump(params.model_dump(mode="json", by_alias=True), sort_keys=False)
-        files.write_text(folder / commands.PARAMS, content)
+        files.write_text(folder / commands.PARAMS, _for_programs(params))
         asyncio.run(_supervise(params, Place(params.project.name, environment), folder))
     return f"{params.project.name} in {environment}: gateway and engines have ended"
+
+
+def _for_programs(params: Params) -> str:
+    """params.yaml as this process has read it, for what it starts: all its engines are embedded ones."""
+    content = params.model_dump(mode="json", by_alias=True)
+    for engine in content["serve"]["engines"].values():
+        engine |= {"kind": "embedded", "model": None, "key": None}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 async def _supervise(params: Params, place: Place, folder: Path) -> None:

@@ -1,20 +1,16 @@
 """What an environment's branch asks for: the stable release, and the canary of a rollout that is not over."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import yaml
 from pydantic import ValidationError
 
 from trunkline import registry
 from trunkline.errors import Error
-from trunkline.records import Record
 from trunkline.records.release import Serving
 from trunkline.records.rollout import Rollout
 from trunkline.records.traffic import Traffic
-
-_OVER = ("promoted", "rolled_back")
-Kind = TypeVar("Kind", bound=Record)
 
 
 class Canary(NamedTuple):
@@ -54,14 +50,14 @@ class Desired(NamedTuple):
 
 def paths(model: str) -> tuple[str, str]:
     """The files of an environment's branch that say it: `Serving`, and `Rollout` where there was one."""
-    return registry.path(model), f"{model}.rollout.yaml"
+    return registry.path(model), registry.rollout_path(model)
 
 
 def read(found: Mapping[str, bytes], model: str, environment: str) -> Desired:
     """What the branch's files ask for.
 
-    A rollout compares with one stable release. Where another serves by now, as after a rollback, its canary gets
-    nothing: what it would be compared with is gone.
+    A rollout compares with the release that served when it started. Where something else was assigned since, it is
+    over, whatever its file says yet, and its canary gets nothing.
 
     Args:
         found: by path, as of `paths`.
@@ -75,15 +71,15 @@ def read(found: Mapping[str, bytes], model: str, environment: str) -> Desired:
     if serving_path not in found:
         problem = f"nothing was promoted to {environment} yet: {registry.branch(environment)} has no {serving_path}"
         raise Error(problem, f"`trunkline promote VERSION --to {environment}`")
-    serving = _parsed(Serving, found[serving_path], serving_path)
+    serving = _serving(found[serving_path], serving_path)
     _check(serving_path, (serving.model, serving.environment), (model, environment))
-    rollout = _parsed(Rollout, found[rollout_path], rollout_path) if rollout_path in found else None
-    if rollout is None or rollout.state in _OVER:
+    rollout = Rollout.parse(found[rollout_path], rollout_path) if rollout_path in found else None
+    if rollout is None or rollout.over:
         return Desired(serving.version, serving.weights, None)
     _check(rollout_path, (rollout.model, rollout.environment), (model, environment))
     if rollout.plan.salt is None:
         raise Error(f"{rollout_path}: plan.salt: a rollout that runs needs one", _hint(rollout_path))
-    if rollout.stable != serving.version or rollout.canary == serving.version:
+    if rollout.assigned != serving.tag:
         return Desired(serving.version, serving.weights, None)
     canary = Canary(rollout.canary, rollout.weight, rollout.plan.salt, rollout.name)
     return Desired(serving.version, serving.weights, canary)
@@ -107,12 +103,11 @@ def version_of(release: str, model: str) -> str:
     return str(registry.release(release, model))
 
 
-def _parsed(kind: type[Kind], content: bytes, path: str) -> Kind:
+def _serving(content: bytes, path: str) -> Serving:
     try:
-        return kind.model_validate(yaml.safe_load(content.decode()))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        problem = f"{path} is not YAML: {' '.join(str(error).split())[:120]}"
-        raise Error(problem, _hint(path)) from None
+        return Serving.model_validate(yaml.safe_load(content.decode()))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        raise Error(f"{path} is not valid YAML", _hint(path)) from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the document"

@@ -5,7 +5,7 @@ import logging
 import time
 from pathlib import Path
 
-from trunkline.clients import daemons, files
+from trunkline.clients import daemons, files, listening
 from trunkline.clients.daemons import Daemon
 from trunkline.errors import Error
 from trunkline.operations.supervise import branch, commands, routing, supply
@@ -34,7 +34,7 @@ class Fleet:
             Error: this system has no /proc.
         """
         self._settings, self._place = params.supervise, place
-        ports = Ports(params.supervise.ports, lambda port: daemons.is_free(commands.HOST, port))
+        ports = Ports(params.supervise.ports, lambda port: listening.is_free(commands.HOST, port))
         self._means = Means(params, folder, ports, {}, asyncio.Lock())
         self._traffic = _read(folder, place)
         self.asked: Asked | None = branch.going_on(self._traffic, place, folder)
@@ -68,7 +68,7 @@ class Fleet:
             self._start(version)
         if self._traffic is not None and self._gateway is None:
             program = GatewayProgram(self._means.params, self._means.folder)
-            found = self._found.pop(commands.gateway_role(self._settings.listen), None)
+            found = self._found.pop(commands.gateway_role(self._means.params.serve.gateway.listen), None)
             self._gateway = Keeper(program, self._settings, found)
         self._retire(needed)
         if self._untidy and not self._leaving and served.keys() >= needed:

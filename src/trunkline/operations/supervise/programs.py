@@ -97,7 +97,7 @@ class GatewayProgram:
     def __init__(self, params: Params, folder: Path) -> None:
         """Know where it listens; nothing happens yet."""
         self.log = folder / "gateway.log"
-        self._folder, self._listen = folder, params.supervise.listen
+        self._folder, self._listen = folder, params.serve.gateway.listen
         self._server = _connect(commands.gateway_url(self._listen), params)
 
     async def start(self) -> Daemon:
