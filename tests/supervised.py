@@ -93,7 +93,7 @@ class Machine:
         self.supervisors: list[subprocess.Popen] = []
         self._lines: list[str] = []
         self._begun = self._heard = 0
-        port = _port()
+        port = free_ports()
         self.url = f"http://127.0.0.1:{port}"
         path = self.folder / "params.yaml"
         content = yaml.safe_load(path.read_text())
@@ -298,7 +298,7 @@ def until(what: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def _port() -> int:
+def free_ports() -> int:
     """The first of ten ports that nobody listens at."""
     for first in range(20_000 + os.getpid() % 1000 * 10, 60_000, 10):
         if all(listening.is_free("127.0.0.1", first + number) for number in range(10)):

@@ -46,9 +46,9 @@ def test_what_was_started_is_found_by_whoever_comes_next(folder):
     (found,) = daemons.find(folder)
     assert found.role == "engine v1.0.0 8081"
     assert found.alive
-    assert found.outcome == "nobody knows how"
     assert found.end(5)
     assert not found.alive
+    assert found.outcome(folder / "log") == "up"
     assert daemons.find(folder) == []
 
 
@@ -74,11 +74,14 @@ def test_one_that_will_not_end_is_killed_and_how_it_ended_is_told(folder):
     stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP[-1]
     daemon = start(folder, [sys.executable, "-S", "-c", stubborn])
     assert daemon.end(0.2)
-    assert (daemon.alive, daemon.outcome) == (False, "killed by signal 9")
-    failed = daemons.start([sys.executable, "-S", "-c", "raise SystemExit(3)"], folder, "x y", folder / "log")
+    assert not daemon.alive
+    assert daemon.outcome(folder / "v1.0.0.log") == "killed by signal 9"
+    failed = daemons.start(
+        [sys.executable, "-S", "-c", "raise SystemExit('error: full')"], folder, "x y", folder / "log"
+    )
     while failed.alive:
         time.sleep(0.01)
-    assert failed.outcome == "exit code 3"
+    assert failed.outcome(folder / "log") == "exit code 1: full"
 
 
 def test_what_cannot_be_started_is_an_error(folder):

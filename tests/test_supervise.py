@@ -194,7 +194,7 @@ def test_what_cannot_be_served_changes_nothing_until_it_can(machine):
     assert machine.arms == ("v1.0.0", None, 0)
     broken = machine.fault("broken-v1.1.0")
     away.rename(machine.remote)
-    until(lambda: "engine v1.1.0 has ended (exit code 1): the model does not generate" in machine.said)
+    until(lambda: "engine v1.1.0 has ended (exit code 1: the model does not generate)" in machine.said)
     wrong = machine.fault("wrong-v1.1.0")
     broken.unlink()
     until(lambda: "engine v1.1.0 gets no traffic: it serves" in machine.said)

@@ -51,13 +51,13 @@ class Daemon:
             return False
         return found.started == self._process.started and not found.zombie
 
-    @property
-    def outcome(self) -> str:
-        """How it ended, where this process has started it: an exit code, or the signal that killed it."""
+    def outcome(self, log: Path) -> str:
+        """How it ended: the signal that killed it, or else what it said last, with its exit code if that is known."""
         code = None if self._child is None else self._child.poll()
-        if code is None:
-            return "nobody knows how"
-        return f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
+        if code is not None and code < 0:
+            return f"killed by signal {-code}"
+        said = last_words(log)
+        return said if code is None else f"exit code {code}: {said}"
 
     def end(self, patience: float) -> bool:
         """Ask it to end, kill it after ``patience`` seconds, and return whether it is gone."""

@@ -42,6 +42,8 @@ def run(params: Params, environment: str) -> str:
     """
     if not registry.is_name(environment):
         raise Error(f"{environment!r} cannot name an environment", "use a-z, 0-9, - and _, such as production")
+    if params.serve.gateway.listen.endswith(":0"):
+        raise Error("serve.gateway.listen leaves the port open", "give the gateway a port that clients know")
     folder = Path(params.supervise.folder).resolve()
     with process.alone("supervise", folder):
         files.write_text(folder / commands.PARAMS, _for_programs(params))

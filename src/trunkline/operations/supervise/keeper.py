@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from trunkline.clients import daemons
 from trunkline.clients.daemons import Daemon
 from trunkline.errors import Error
 from trunkline.params.supervise import SuperviseParams
@@ -135,7 +134,7 @@ class Keeper:
 
     def _must_run(self) -> None:
         if self._daemon is not None and not self._daemon.alive:
-            raise self._unfit(f"has ended ({self._daemon.outcome}): {daemons.last_words(self.program.log)}")
+            raise self._unfit(f"has ended ({self._daemon.outcome(self.program.log)})")
 
     def _unfit(self, what: str) -> Unfit:
         return Unfit(f"{self.program.name} {what}", f"see {self.program.log}")
