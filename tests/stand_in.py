@@ -68,17 +68,17 @@ def engine(arguments: argparse.Namespace) -> type[Handler]:
 
 
 def gateway(arguments: argparse.Namespace) -> type[Handler]:
-    """It looks at traffic.json once a second, as the real one does."""
+    """It looks at traffic.json once a second, as the real one does; `faults/deaf` lets it follow it no more."""
     state = {"read": 0.0, "traffic": Traffic.read(arguments.traffic)}
 
     def traffic() -> Traffic:
-        if time.monotonic() - state["read"] > 1:
+        if time.monotonic() - state["read"] > 1 and not (FAULTS / "deaf").exists():
             state.update(read=time.monotonic(), traffic=Traffic.read(arguments.traffic))
         return state["traffic"]
 
     class Gateway(Handler):
         def do_GET(self) -> None:
-            self.answer(200, {})
+            self.answer(200, {"model_id": traffic().stable.release, "model_sha": None, "version": "stand-in"})
 
         def do_POST(self) -> None:
             asked, now = self.body(), traffic()

@@ -20,10 +20,11 @@ import requests
 import yaml
 from dvc.repo import Repo
 
+import finished
 import releases
 import starter
 from releases import MODEL
-from trunkline import params
+from trunkline import guard, params, transforms
 from trunkline.clients import bundles, daemons, files, listening
 from trunkline.clients.dvc import objects
 from trunkline.clients.git import branches
@@ -33,6 +34,10 @@ from trunkline.records.rollout import Rollout
 from trunkline.records.traffic import Traffic
 
 VERSIONS = ("v1.0.0", "v1.1.0", "v1.2.0")
+# Trained with a transform that is another now.
+OTHER_CODE = "v1.3.0"
+TASK = finished.TASK.model_copy(update={"transforms": transforms.identify(("clean_text@1", "mask_pii@1"))})
+GUARD = {"injection@1": "flag"}
 SALT = "a salt of a rollout"
 STAND_IN = Path(__file__).parent / "stand_in.py"
 LOCK = {"schema": "2.0", "stages": {"base": {"cmd": "trunkline base", "outs": [{"path": "models/base", "md5": ""}]}}}
@@ -44,14 +49,17 @@ def build(folder: Path) -> Path:
     with contextlib.chdir(work):
         starter.settings(work)
         Repo.init(".").close()
+        starter.inputs(work)
         config = f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {folder / 'remote'}\n"
         (work / ".dvc/config").write_text(config)
         base = _base(work / "base")
         LOCK["stages"]["base"]["outs"][0]["md5"] = objects.store(work / "base", objects.place())
         (work / "dvc.lock").write_text(yaml.safe_dump(LOCK))
-        starter.git(work, "add", ".dvc/config", "dvc.lock", "params.yaml")
+        starter.git(work, "add", ".dvc/config", "dvc.lock", "params.yaml", "src")
         for version in VERSIONS:
             _release(work, version, base)
+        old = TASK.model_copy(update={"transforms": ("clean_text@1:000000000000",)})
+        _release(work, OTHER_CODE, base, task=old)
         starter.git(work, "push", "-q", "--tags", "origin", "HEAD:main")
     starter.git(folder, "clone", "-q", "--branch", "main", "origin.git", "machine")
     return folder
@@ -66,13 +74,20 @@ def _base(folder: Path) -> str:
     return digest
 
 
-def _release(work: Path, version: str, base: str) -> None:
+def _release(work: Path, version: str, base: str, **changes: object) -> None:
     folder = work / "bundle" / version
     folder.mkdir(parents=True)
     (folder / releases.ADAPTER).write_text(f"weights of {version}")
     (folder / "adapter_config.json").write_text("{}")
     commit = releases.commit(work, version)
-    facts = {"weights": bundles.hashes(folder), "base": {"source": "path:somewhere", "sha256": base}}
+    facts = {
+        "weights": bundles.hashes(folder),
+        "base": {"source": "path:somewhere", "sha256": base},
+        "task": TASK,
+        "guard": guard.guard_id(GUARD),
+        "params": {"serve": {"guard": GUARD}},
+        **changes,
+    }
     files.write_text(folder / bundles.MANIFEST, releases.manifest(version, commit, **facts).text())
     releases.release(version, commit, **facts, bundle=objects.store(folder, objects.place()))
 

@@ -212,6 +212,28 @@ def test_weights_that_the_branch_does_not_name_are_not_served(machine):
     assert machine.running.engines.keys() == {"v1.0.0"}
 
 
+def test_a_release_of_other_code_is_not_served(machine):
+    machine.settle("v1.0.0")
+    machine.decide(supervised.OTHER_CODE)
+    until(lambda: "was trained with other transforms than those registered here: clean_text@1" in machine.said)
+    assert machine.arms == ("v1.0.0", None, 0)
+    assert machine.running.engines.keys() == {"v1.0.0"}
+
+
+def test_an_engine_stays_for_as_long_as_the_gateway_asks_it(machine):
+    machine.settle("v1.0.0")
+    deaf = machine.fault("deaf")
+    machine.decide("v1.1.0")
+    until(lambda: f"the gateway answers with {MODEL}@v1.0.0, not yet with {MODEL}@v1.1.0" in machine.said)
+    time.sleep(1)
+    assert machine.arms == ("v1.1.0", None, 0)
+    assert machine.running.engines.keys() == {"v1.0.0", "v1.1.0"}
+    assert machine.answers()
+    deaf.unlink()
+    until(lambda: machine.running.engines.keys() == {"v1.1.0"})
+    assert machine.said.count("not yet with") == 1
+
+
 def test_a_bundle_that_was_damaged_here_is_fetched_anew(machine):
     machine.settle("v1.0.0")
     machine.supervisor.kill()  # the next one goes on with what it finds
@@ -365,9 +387,11 @@ def test_the_gateway_is_asked_where_it_answers_on_this_machine():
     assert commands.gateway_url("10.0.0.1:80") == "http://10.0.0.1:80"
 
 
-def test_an_environment_that_cannot_be_one_is_refused(in_tmp):
+def test_an_environment_that_cannot_be_one_and_a_port_that_nobody_knows_are_refused(in_tmp):
     with pytest.raises(Error, match="cannot name an environment"):
         supervise.run(starter.settings(in_tmp), "../x")
+    with pytest.raises(Error, match="leaves the port open"):
+        supervise.run(starter.settings(in_tmp, serve__gateway__listen="127.0.0.1:0"), "production")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from trunkline import registry
-from trunkline.clients import files, process
+from trunkline.clients import files, process, project
 from trunkline.errors import Error
 from trunkline.operations.supervise import commands
 from trunkline.operations.supervise.branch import Branch
@@ -44,6 +44,7 @@ def run(params: Params, environment: str) -> str:
         raise Error(f"{environment!r} cannot name an environment", "use a-z, 0-9, - and _, such as production")
     if params.serve.gateway.listen.endswith(":0"):
         raise Error("serve.gateway.listen leaves the port open", "give the gateway a port that clients know")
+    project.load(params.project.module)
     folder = Path(params.supervise.folder).resolve()
     with process.alone("supervise", folder):
         files.write_text(folder / commands.PARAMS, _for_programs(params))

@@ -39,10 +39,11 @@ class Fleet:
         self._traffic = _read(folder, place)
         self.asked: Asked | None = branch.going_on(self._traffic, place, folder)
         self._engines: dict[str, tuple[EngineProgram, Keeper]] = {}
-        self._gateway: Keeper | None = None
+        self._gateway: tuple[GatewayProgram, Keeper] | None = None
         self._idle: dict[str, float] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._untidy = True
+        self._unfollowed: str | None = None
         self._found: dict[str, Daemon] = {}
         for daemon in daemons.find(folder):
             self._find(daemon)
@@ -69,7 +70,7 @@ class Fleet:
         if self._traffic is not None and self._gateway is None:
             program = GatewayProgram(self._means.params, self._means.folder)
             found = self._found.pop(commands.gateway_role(self._means.params.serve.gateway.listen), None)
-            self._gateway = Keeper(program, self._settings, found)
+            self._gateway = (program, Keeper(program, self._settings, found))
         self._retire(needed)
         if self._untidy and not self._leaving and served.keys() >= needed:
             supply.tidy(self._means.folder, needed)
@@ -79,7 +80,7 @@ class Fleet:
         """End the gateway, and when it has answered what it had accepted, the engines."""
         strays = list(self._found.values())
         if self._gateway is not None:
-            await self._gateway.end()
+            await self._gateway[1].end()
         await asyncio.gather(
             *self._leaving.values(),
             *(keeper.end() for _, keeper in self._engines.values()),
@@ -102,16 +103,27 @@ class Fleet:
         self._engines[version] = (program, Keeper(program, self._settings, found))
 
     def _retire(self, needed: set[str]) -> None:
-        """End what has had no traffic for a while, and at once what an earlier supervisor has left for nothing."""
+        """End what has had no traffic for a while, and what an earlier supervisor has left for nothing."""
         now = time.monotonic()
-        for version in [*self._engines]:
-            if version in needed:
-                self._idle.pop(version, None)
-            elif now - self._idle.setdefault(version, now) >= self._settings.grace_seconds:
-                del self._idle[version]
-                self._leaving[version] = asyncio.create_task(self._leave(version, self._engines.pop(version)[1]))
+        self._idle = {version: self._idle.get(version, now) for version in self._engines.keys() - needed}
+        due = [version for version, since in self._idle.items() if now - since >= self._settings.grace_seconds]
+        if not self._followed(bool(due)):
+            return
+        for version in due:
+            self._leaving[version] = asyncio.create_task(self._leave(version, self._engines.pop(version)[1]))
         for role in [*self._found]:
             self._leaving[role] = asyncio.create_task(self._dismiss(self._found.pop(role)))
+
+    def _followed(self, expected: bool) -> bool:
+        """Whether the gateway has turned to what traffic.json says; where it should have by now, told once if not."""
+        if self._gateway is None or self._traffic is None:
+            return False
+        says, stable = self._gateway[0].stable, self._traffic.stable.release
+        if expected and says != stable and self._unfollowed != stable:
+            log = self._gateway[0].log
+            _log.warning("supervise  the gateway answers with %s, not yet with %s: see %s", says, stable, log)
+            self._unfollowed = stable
+        return says == stable
 
     async def _leave(self, version: str, keeper: Keeper) -> None:
         await keeper.end()
@@ -128,7 +140,7 @@ class Fleet:
 
     def _look_after_tasks(self) -> None:
         """Let nothing fail unseen."""
-        for keeper in [*(keeper for _, keeper in self._engines.values()), *([self._gateway] if self._gateway else [])]:
+        for _, keeper in [*self._engines.values(), *([self._gateway] if self._gateway else [])]:
             keeper.raise_if_broken()
         for name in [name for name, task in self._leaving.items() if task.done()]:
             self._leaving.pop(name).result()

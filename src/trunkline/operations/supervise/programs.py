@@ -90,7 +90,11 @@ class EngineProgram:
 
 
 class GatewayProgram:
-    """The gateway; see Program. It says for itself whether its engines are well."""
+    """The gateway; see Program. It says for itself whether its engines are well.
+
+    Attributes:
+        stable: the release that it last said to answer with outside of the canary; None before it said one.
+    """
 
     name = "gateway"
 
@@ -99,6 +103,7 @@ class GatewayProgram:
         self.log = folder / "gateway.log"
         self._folder, self._listen = folder, params.serve.gateway.listen
         self._server = _connect(commands.gateway_url(self._listen), params)
+        self.stable: str | None = None
 
     async def start(self) -> Daemon:
         """See Program."""
@@ -110,9 +115,9 @@ class GatewayProgram:
         await self.check()
 
     async def check(self) -> None:
-        """See Program: one that answers that nothing serves is there all the same."""
+        """See Program: one that answers what is no answer is there all the same."""
         try:
-            await self._server.health()
+            (self.stable, *_), _, _ = await self._server.identity()
         except Failure as failure:
             if failure.kind in _SILENT:
                 raise

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from trunkline import identity, registry
+from trunkline import guard, identity, registry, transforms
 from trunkline.clients import bundles, dvc, files, git
 from trunkline.clients.dvc import objects
 from trunkline.clients.git import tags
@@ -40,7 +40,7 @@ def manifest(model: str, version: str, weights: Mapping[str, str] | None) -> Man
         weights: SHA-256 by file name that the environment's branch names; None where it names none.
 
     Raises:
-        Error: there is no such release, or it is not the one that the branch means.
+        Error: there is no such release, it is not the one that the branch means, or nothing here could serve it.
     """
     name = f"{model}@{version}"
     found = next((Manifest.of(tag) for tag in tags.known() if tag.name == name), None)
@@ -49,6 +49,7 @@ def manifest(model: str, version: str, weights: Mapping[str, str] | None) -> Man
     if weights is not None and found.weights != weights:
         problem = f"{name} has other weights than the environment's branch names"
         raise Error(problem, "do not serve it: find out whether the tag or the branch was changed")
+    _check_servable(found, name)
     return found
 
 
@@ -86,6 +87,17 @@ def tidy(folder: Path, versions: Iterable[str]) -> None:
     for path in folder.glob("base-*"):
         if path not in needed:
             files.remove(path)
+
+
+def _check_servable(found: Manifest, name: str) -> None:
+    """The gateway would refuse it, after all else was done."""
+    if found.kind == "hosted":
+        raise Error(f"{name} is a provider's model: there are no weights to serve", "ask it through `trunkline serve`")
+    guard.released(found)
+    changed = transforms.changed(found.task.transforms)
+    if changed:
+        problem = f"{name} was trained with other transforms than those registered here: {', '.join(changed)}"
+        raise Error(problem, "pull the code that it was released with, and start the supervisor and the gateway anew")
 
 
 def _holds(found: Manifest, bundle: Path, params: Params) -> bool:
