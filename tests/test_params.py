@@ -80,6 +80,11 @@ def test_all_mistakes_are_told_at_once_with_their_path_and_value(tmp_path):
         ({"train__seed": 1.5}, "train.seed"),
         ({"project__name": "Support Triage"}, "project.name"),
         ({"report__comment_with": "gitlab"}, "report.comment_with"),
+        ({"monitor__conversations": {"least": 100, "most": 50}}, "least 100 is larger than most 50"),
+        ({"monitor__windows": 3, "monitor__together": 7}, "together 7 is larger than windows 3"),
+        ({"monitor__features": ["pii", "pii"]}, "features repeats one"),
+        ({"monitor__features": ["mood"]}, "monitor.features"),
+        ({"monitor__needs": []}, "monitor.needs"),
     ],
 )
 def test_a_mistake_is_named(tmp_path, changes, said):

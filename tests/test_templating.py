@@ -1,5 +1,9 @@
 """Text from templates: what is missing is a mistake, what is quoted cannot break out."""
 
+import base64
+import hashlib
+import html
+
 import jinja2
 import pytest
 import yaml
@@ -18,3 +22,16 @@ def test_a_value_that_a_template_needs_is_not_left_out_silently():
 def test_quoted_text_is_one_yaml_value(text):
     assert yaml.safe_load(f"key: [{templating.quoted(text)}, end]") == {"key": [text, "end"]}
     assert "\n" not in templating.quoted(text)
+
+
+def test_a_page_lets_only_its_own_style_and_script_run_and_escapes_everything():
+    values = {"project": "<b>", "environment": "production", "verdict": "pass", "head": "<script>x</script>"}
+    values |= dict.fromkeys(("alarms", "cards", "groups", "examples", "rows", "history"), ())
+    page = templating.page("monitor.html.j2", values | {"timeline": "", "hours": "24", "alpha": "0.05"})
+    assert "<script>" not in page
+    assert "&lt;b&gt;" in page
+    policy = page.split('Content-Security-Policy" content="')[1].split('"')[0]
+    style = page.split("<style>")[1].split("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    rules = html.unescape(policy).split("; ")
+    assert rules == ["default-src 'none'", f"style-src 'sha256-{digest}'", "base-uri 'none'", "form-action 'none'"]

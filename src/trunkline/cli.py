@@ -40,6 +40,7 @@ OPERATIONS = {
     "predictions": "show, export, erase or prune what the prediction log holds",
     "doctor": "say what is missing here and on GitHub, and how to mend it",
     "supervise": "serve an environment's releases on this machine, as its branch asks for",
+    "monitor": "look at what serves: errors, cost, quality and drift beside its own training data",
     "alert": "keep one issue for each alarm in reports/monitor.json",
     "retrain": "collect new labelled rows as the next partition, open one pull request",
     "deploy": "write a release's Kubernetes manifests, or set HAProxy's canary weight",
@@ -178,11 +179,12 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
         "what": {"metavar": "WHAT", "help": "a prediction, a release (v1.2.0), a tag of the registry, or a commit"},
         "--fetch": {"action": "store_true", "help": "ask the DVC remote for what is not here"},
     },
+    "monitor": {"--until": {"metavar": "TIME", "help": "look at the time before this moment; default: now"}},
     "retrain": {"--reason": {"metavar": "TEXT", "help": "why it is run by hand; does not wait for the cool-down"}},
     "affected": {"--customer": {"metavar": "ID", "required": True, "help": "as in the raw data"}},
 }
 # Operations whose verdict is the exit code; `run` of the others gives what it found, with or without one.
-DECIDING = ("gate", "rollout", "drill", "doctor", "trace", "affected", "release", "retrain")
+DECIDING = ("gate", "rollout", "drill", "doctor", "trace", "affected", "release", "monitor", "retrain")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from trunkline import moments
 from trunkline.clients import files, predictions
 from trunkline.errors import Error
 from trunkline.params import LogParams, Params
@@ -90,10 +91,4 @@ def _prune(log: LogParams) -> str:
 
 
 def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise Error(f"{text!r} is no ISO 8601 date or time", "write 2026-11-01 or 2026-11-01T12:00:00Z") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return None if text is None else moments.parse(text)

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from trunkline.errors import Error
 from trunkline.params.judging import DrillParams, EvaluateParams, GateParams
 from trunkline.params.log import LogParams
+from trunkline.params.monitor import MonitorParams
 from trunkline.params.release import ReleaseParams
 from trunkline.params.sections import DataParams, Params, TrainParams
 from trunkline.records.rollout import Plan
@@ -22,6 +23,7 @@ __all__ = [
     "EvaluateParams",
     "GateParams",
     "LogParams",
+    "MonitorParams",
     "Params",
     "ReleaseParams",
     "TrainParams",

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from trunkline.params.deploy import DeployParams
 from trunkline.params.judging import CompareParams, DrillParams, EvaluateParams, GateParams, ReportParams
+from trunkline.params.monitor import MonitorParams
 from trunkline.params.release import ReleaseParams
 from trunkline.params.retrain import RetrainParams
 from trunkline.params.serve import HostedParams, ServeParams
@@ -179,6 +180,7 @@ class Params(Section):
     supervise: SuperviseParams
     hosted: HostedParams
     retrain: RetrainParams
+    monitor: MonitorParams
 
     @property
     def terms(self) -> Terms:

@@ -20,7 +20,8 @@ class Signal(Record):
         value: in the newest window; None where it was not measured.
         reference: what the release's own reference gives; None where there is none.
         effect: how far from the reference, in the unit that ``sentence`` names; None where not measured.
-        p: chance of such a window without any change, corrected over signals and windows; None where not tested.
+        p: how many windows a month have an alarm like this without any change, at most 1, corrected over signals and
+            windows; None where not tested.
         direction: where it went.
         n: predictions (or units, or labels) it was measured on.
         sentence: what was found, for people.
@@ -53,7 +54,7 @@ class Monitoring(Record):
         until: its end.
         predictions: in it.
         labels: of them with a label that is no production's own answer.
-        verdict: fail with any alarm; inconclusive when nothing was measured.
+        verdict: fail with any alarm; inconclusive where a kind that params.yaml needs was not measured.
         signals: all that are watched, alarms first.
     """
 

@@ -1,20 +1,16 @@
 """The report as one HTML file: no request leaves it, and its policy lets only its own style and script run."""
 
-import base64
-import hashlib
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
+from trunkline import templating
 from trunkline.operations.report import figures, story, view
 from trunkline.operations.report.evidence import Evidence
 from trunkline.operations.report.figures import Interval
 from trunkline.params import Params
 from trunkline.records import SIDES
-from trunkline.words import as_number, as_object, cut
-
-_MOST_TEXT = 1200
+from trunkline.words import as_number, as_object
 
 
 def render(shown: dict[str, Any], evidence: Evidence, params: Params) -> str:
@@ -25,29 +21,13 @@ def render(shown: dict[str, Any], evidence: Evidence, params: Params) -> str:
         evidence: for the figures and for all examples and slices.
         params: names the scorers.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trunkline"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["cut"] = lambda text: cut(text, _MOST_TEXT)
-    style, script = (Markup(environment.get_template(name).render()) for name in ("report.css", "report.js"))  # noqa: S704
-    return environment.get_template("report.html.j2").render(
-        shown
-        | {
-            "style": style,
-            "script": script,
-            "policy": f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-            "base-uri 'none'; form-action 'none'",
-            "figures": [figure for figure in _figures(evidence, params) if figure[1]],
-            "every_slice": view.slices(evidence),
-            "every_example": story.examples(evidence),
-            "rows_in_all": 0 if evidence.answers is None else evidence.answers.height,
-        }
-    )
-
-
-def _hash(content: str) -> str:
-    digest = hashlib.sha256(content.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
+    values = shown | {
+        "figures": [figure for figure in _figures(evidence, params) if figure[1]],
+        "every_slice": view.slices(evidence),
+        "every_example": story.examples(evidence),
+        "rows_in_all": 0 if evidence.answers is None else evidence.answers.height,
+    }
+    return templating.page("report.html.j2", values, "report.js")
 
 
 def _figures(evidence: Evidence, params: Params) -> list[tuple[str, Markup]]:

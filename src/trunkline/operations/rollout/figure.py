@@ -76,7 +76,7 @@ def draw(changes: Sequence[Rollout], points: Sequence[Point]) -> str:
     minutes = (ended - begun) / 60
     parts.append(svg.text(_LEFT, height - 14, f"{last.started}", "axis"))
     parts.append(svg.text(_WIDTH - _RIGHT, height - 14, f"{minutes:.3g} minutes later", "end"))
-    return str(svg.document((_WIDTH, height), f"{last.name}: {last.state}", _STYLE, parts))
+    return str(svg.document(_WIDTH, height, f"{last.name}: {last.state}", _STYLE, parts))
 
 
 def _ramp(changes: Sequence[Rollout], panel: _Panel) -> list[Markup]:

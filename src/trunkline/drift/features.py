@@ -1,0 +1,91 @@
+"""What is looked at in a prediction: the same functions for the log and for the release's own data.
+
+Which ones: of the usual detectors of drift in text, the share of words that training did not see and the mix of
+labels find a few foreign messages in a hundred or a moved label, where lengths, embeddings and classifiers of
+domains do not.
+"""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from trunkline import pii, probes, scoring
+from trunkline.records import Answer, Task
+
+# A word is known that so many training messages hold.
+_KNOWN = 3
+_MASKED = r"<(?:EMAIL|PHONE|IBAN|CARD)>"
+_WORDS = pl.col("text").str.to_lowercase().str.extract_all(r"\p{L}+")
+OTHER = "(another)"
+LABEL = "label:"
+
+
+def vocabulary(texts: pl.Series) -> pl.Series:
+    """The words that at least three of the texts hold, in lower case."""
+    once = pl.LazyFrame({"text": texts}).select(word=_WORDS.list.unique()).explode("word").drop_nulls()
+    known = once.group_by("word").len().filter(pl.col("len") >= _KNOWN)
+    return known.select(pl.col("word").sort()).collect()["word"]
+
+
+def of_inputs(texts: pl.Series, known: pl.Series) -> pl.DataFrame:
+    """One row a text, null where there is none.
+
+    Args:
+        texts: inputs after the release's transforms.
+        known: the `vocabulary` of training.
+
+    Returns:
+        ``unknown_words`` (share of its words, null without words), ``long_inputs`` (characters), ``short_inputs`` (the
+        negative of that), ``symbols`` (share of its characters that are no letters and no blanks) and ``pii``.
+    """
+    length = pl.col("text").str.len_chars().cast(pl.Float64)
+    symbols = pl.col("text").str.count_matches(r"[^\p{L}\s]")
+    unknown = _WORDS.list.eval(~pl.element().is_in(known.implode()))
+    # One query, as each of its own takes longer than what it computes.
+    found = pl.LazyFrame({"text": texts}).select(
+        unknown.list.mean().alias("unknown_words"),
+        length.alias("long_inputs"),
+        (-length).alias("short_inputs"),
+        (symbols / pl.when(length > 0).then(length)).alias("symbols"),
+        (pl.col("text").str.contains(_MASKED) | pl.lit(pii.mask_column(texts).held)).alias("pii"),
+    )
+    return found.collect()
+
+
+def of_outputs(outputs: Sequence[str | None], task: Task) -> pl.DataFrame:
+    """One row an output, null where there is none.
+
+    Returns:
+        ``long_outputs`` (characters), ``no_format``, ``refusals``, and ``label:<field>`` a closed field: its value, or
+        `OTHER` for one that it must not have.
+    """
+    columns = {
+        "long_outputs": pl.Series([None if text is None else float(len(text)) for text in outputs], dtype=pl.Float64),
+        "no_format": _flags(outputs, [text is not None and not probes.usable(text, task) for text in outputs]),
+        "refusals": _flags(outputs, [text is not None and refuses(text, task.answer) for text in outputs]),
+    }
+    if task.answer.format == "text":
+        # Of free text, what is not usable is what declines.
+        del columns["no_format"]
+    said = [None if text is None else scoring.classes(text, task.answer) for text in outputs]
+    for field, allowed in task.answer.allowed.items():
+        values = [None if found is None else _value(found.get(field), allowed) for found in said]
+        columns[LABEL + field] = pl.Series(values, dtype=pl.String)
+    return pl.DataFrame(columns)
+
+
+def refuses(output: str, answer: Answer) -> bool:
+    """Whether an output declines or evades, by the rule of the scorer ``refusal``."""
+    if answer.format == "json" and scoring.parse(output) is not None:
+        return False
+    return scoring.declines(output)
+
+
+def _flags(outputs: Sequence[str | None], flags: list[bool]) -> pl.Series:
+    return pl.Series(
+        [None if text is None else flag for text, flag in zip(outputs, flags, strict=True)], dtype=pl.Boolean
+    )
+
+
+def _value(found: str | None, allowed: Sequence[str]) -> str:
+    return found if found is not None and found in allowed else OTHER

@@ -1,0 +1,45 @@
+"""Windows of the prediction log: fixed by the release's start alone, so that looking twice is no second chance."""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+_MONTH_HOURS = 30 * 24
+
+
+class Window(NamedTuple):
+    """A stretch of a release's time, counted from 0.
+
+    Attributes:
+        since: its first moment, UTC.
+        until: the moment after its last.
+    """
+
+    number: int
+    since: datetime
+    until: datetime
+
+
+def at(start: datetime, number: int, hours: float) -> Window:
+    """The window of a number.
+
+    Args:
+        start: when the release began to serve.
+        hours: that a window lasts.
+    """
+    length = timedelta(hours=hours)
+    return Window(number, start + number * length, start + (number + 1) * length)
+
+
+def whole(start: datetime, now: datetime, hours: float) -> int:
+    """How many windows have ended by now."""
+    return max(0, (now - start) // timedelta(hours=hours))
+
+
+def numbers(count: int, first: int, shown: int) -> list[int]:
+    """The windows that are looked at: the first ones, which the others are compared with, and the last ones."""
+    return sorted({*range(min(first, count)), *range(max(0, count - shown), count)})
+
+
+def a_month(hours: float) -> float:
+    """How many windows a month of 30 days has."""
+    return _MONTH_HOURS / hours

@@ -1,0 +1,36 @@
+"""Watch what serves: windows of the prediction log beside the release's own training data and holdout."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trunkline import moments
+from trunkline.clients import files, project
+from trunkline.operations.monitor import looking, page, served, shown
+from trunkline.params import Params
+from trunkline.verdict import Verdict
+
+RECORD, TEXT, PAGE = (Path(f"reports/monitor.{kind}") for kind in ("json", "md", "html"))
+
+
+def run(params: Params, until: str | None = None) -> tuple[str, Verdict]:
+    """Write ``reports/monitor.json``, ``.md`` and ``.html``.
+
+    Args:
+        until: the moment up to which is looked (ISO 8601, UTC where no zone is given); None is now.
+
+    Returns:
+        The summary, and the verdict: fail with any alarm, pass where enough was measured.
+
+    Raises:
+        Error: nothing serves, the prediction log is not there or does not answer, or a file cannot be written.
+    """
+    moment = datetime.now(UTC) if until is None else moments.parse(until)
+    project.load(params.project.module)
+    release = served.find(params.project.name, params.monitor.environment, moment)
+    looked = looking.look(params, release, moment)
+    context = shown.build(looked, params)
+    files.write_text(TEXT, shown.markdown(context))
+    files.write_text(PAGE, page.render(context, looked, params))
+    # Last, as it is what others go by.
+    files.write_text(RECORD, looked.found.text())
+    return shown.summary(context, (PAGE, TEXT)), looked.found.verdict

@@ -1,0 +1,71 @@
+"""The section ``monitor`` of params.yaml: how what serves is watched."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from trunkline.params.types import Count, OpenShare, Positive, Section, Share
+
+Feature = Literal[
+    "unknown_words",
+    "long_inputs",
+    "short_inputs",
+    "symbols",
+    "pii",
+    "labels",
+    "no_format",
+    "refusals",
+    "long_outputs",
+]
+
+
+class ConversationParams(Section):
+    """How many conversations of a window are looked at."""
+
+    least: Annotated[int, Field(ge=20)]
+    most: Count
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ConversationParams":
+        if self.least > self.most:
+            raise ValueError(f"least {self.least} is larger than most {self.most}")
+        return self
+
+
+class ToleratedParams(Section):
+    """Differences in points of 1 that are no alarm, however sure they are."""
+
+    serving: Share
+    drift: Share
+    quality: Share
+
+
+class MonitorParams(Section):
+    """What `trunkline monitor` looks at, and what decides."""
+
+    environment: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    hours: Annotated[float, Field(gt=0, le=720, allow_inf_nan=False)]
+    windows: Count
+    together: Count
+    first: Count
+    conversations: ConversationParams
+    alpha: OpenShare
+    clear: OpenShare
+    tolerated: ToleratedParams
+    features: tuple[Feature, ...]
+    sources: tuple[str, ...]
+    usd_per_1000: Positive | None
+    needs: tuple[Literal["serving", "drift", "quality", "cost", "provider"], ...] = Field(min_length=1)
+    examples: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _windows_hold_what_is_looked_at_together(self) -> "MonitorParams":
+        if self.together > self.windows:
+            raise ValueError(f"together {self.together} is larger than windows {self.windows}")
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_told_once(self) -> "MonitorParams":
+        if len(set(self.features)) < len(self.features):
+            raise ValueError(f"features repeats one: {list(self.features)}")
+        return self

@@ -1,0 +1,349 @@
+"""The monitor through the command line: a release, its data in DVC, and days of a real prediction log."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+import logged
+import monitored
+import starter
+from browser import Browser
+from monitored import Traffic
+from trunkline import cli
+from trunkline.records.monitoring import Monitoring, Signal
+from trunkline.verdict import Verdict
+
+RECORD, TEXT, PAGE = (Path(f"reports/monitor.{kind}") for kind in ("json", "md", "html"))
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DAYS = 6
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository in which a release serves, and six quiet days of its log."""
+    folder = tmp_path_factory.mktemp("project")
+    settings = monitored.build(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        traffic = Traffic(settings, seed=3)
+        for day in range(DAYS):
+            traffic.day(day, labels=0.2)
+    return folder
+
+
+@pytest.fixture
+def folder(built, nameless, in_tmp) -> Path:
+    shutil.copytree(built, in_tmp, dirs_exist_ok=True)
+    return in_tmp
+
+
+@pytest.fixture
+def traffic(folder) -> Traffic:
+    from trunkline import params
+
+    return Traffic(params.load(folder / "params.yaml"), seed=11)
+
+
+def monitor(days: float = DAYS) -> tuple[int, dict[str, Signal], Monitoring]:
+    code = cli.main(["monitor", "--until", monitored.after(days)])
+    found = Monitoring.read(RECORD)
+    return code, {one.key: one for one in found.signals}, found
+
+
+def alarms(signals: dict[str, Signal]) -> set[str]:
+    return {key for key, one in signals.items() if one.verdict is Verdict.FAIL}
+
+
+def change(folder: Path, old: str, new: str) -> None:
+    text = (folder / "params.yaml").read_text()
+    assert old in text
+    (folder / "params.yaml").write_text(text.replace(old, new))
+
+
+# --- what it finds
+
+
+def test_traffic_like_the_training_data_passes(folder, capsys):
+    code, signals, found = monitor()
+    assert code == 0
+    assert (found.verdict, alarms(signals)) == (Verdict.PASS, set())
+    assert (found.model, found.environment, found.release) == ("support-triage", "production", monitored.RELEASE)
+    assert (found.since, found.until) == ("2026-10-06T00:00:00+00:00", "2026-10-07T00:00:00+00:00")
+    assert found.predictions == 200
+    assert found.labels == signals["quality/labels"].n > 20
+    unmeasured = {key for key, one in signals.items() if one.verdict is Verdict.INCONCLUSIVE}
+    assert unmeasured == {"quality/feedback"}
+    shown = capsys.readouterr().out
+    assert "support-triage: pass" in shown
+    assert "no alarm; 20 of 21 signals were measured on 200 predictions" in shown
+
+
+def test_messages_of_a_new_kind_are_an_alarm_with_the_messages_that_drive_it(folder, traffic):
+    traffic.day(6, foreign=0.15)
+    code, signals, found = monitor(7)
+    assert code == 3
+    assert alarms(signals) == {"drift/unknown_words"}
+    one = signals["drift/unknown_words"]
+    assert (one.direction, one.since, one.n) == ("up", "2026-10-07T00:00:00+00:00", 200)
+    assert one.value is not None and one.reference is not None and one.effect is not None
+    assert one.effect == pytest.approx(one.value - one.reference) and one.effect > 0.05
+    assert found.signals[0] == one, "alarms come first"
+    page = PAGE.read_text()
+    for example in one.examples:
+        row = next(line for line in page.splitlines() if example in line)
+        assert len(set(re.findall(r"\w+", row)) & set(monitored.FOREIGN)) >= 3
+
+
+def test_an_alarm_keeps_the_start_of_its_first_window_and_clears(folder, traffic):
+    for day in (6, 7):
+        traffic.day(day, foreign=0.2)
+    assert monitor(8)[1]["drift/unknown_words"].since == "2026-10-07T00:00:00+00:00"
+    traffic.day(8)
+    code, signals, _ = monitor(9)
+    assert (code, signals["drift/unknown_words"].since) == (0, None)
+
+
+def test_wrong_answers_to_messages_that_look_as_always_are_found_by_labels_alone(folder, traffic):
+    # Wrong as often in either direction: the mix of answers stays as it was.
+    for day in (6, 7):
+        ids = traffic.day(day, count=200)
+        with_labels(traffic, ids, right=0.45)
+    code, signals, _ = monitor(8)
+    assert code == 3
+    assert alarms(signals) == {"quality/labels"}
+    one = signals["quality/labels"]
+    assert (one.direction, one.value is not None and one.value < 0.6) == ("down", True)
+    assert one.examples
+
+
+def with_labels(traffic: Traffic, ids: list[str], right: float, days: float = 0) -> None:
+    """Say of a share of answers that they are right, of the others that something else was; so many days later."""
+    from trunkline.clients import predictions
+
+    for place, id in enumerate(ids[:120]):
+        found = traffic.find(id)
+        said = found.outcome.output
+        label = said if place < right * 120 else monitored.answer("card_lost", "low" if "low" not in said else "high")
+        time = found.assignment.time + timedelta(days=days)
+        feedback = logged.said(found.assignment, label=label, score=None, id=predictions.new_id(), time=time)
+        traffic.add(feedback)
+
+
+def test_labels_of_others_than_the_named_sources_do_not_count(folder, traffic):
+    first = traffic.find(traffic.day(6)[0])
+    traffic.add(logged.said(first.assignment, source="judge", label=monitored.answer("card_lost")))
+    traffic.add(logged.said(first.assignment, source="agent", label="wrong"))
+    _, signals, found = monitor(7)
+    assert found.labels == 0
+    assert signals["quality/labels"].verdict is Verdict.INCONCLUSIVE
+    assert signals["quality/labels"].sentence == "Not measured: no prediction of the newest window has a label."
+
+
+def test_errors_and_latency_are_compared_with_the_releases_first_days(folder, traffic):
+    traffic.day(6, failing=0.12, slow=2.5)
+    code, signals, _ = monitor(7)
+    assert code == 3
+    assert {"serving/errors", "serving/latency"} <= alarms(signals)
+    assert "answer slower than" in signals["serving/latency"].sentence
+    assert signals["serving/errors"].reference == 0.0
+
+
+def test_another_mix_of_answers_names_the_label(folder, traffic):
+    traffic.day(6, intent="card_lost")
+    _, signals, _ = monitor(7)
+    assert "drift/labels/intent" in alarms(signals)
+    assert "intent" in signals["drift/labels/intent"].sentence
+    assert signals["drift/labels/intent"].examples
+
+
+def test_refusals_and_broken_answers_are_told(folder, traffic):
+    traffic.day(6, output="I'm sorry, I cannot help with that.")
+    _, signals, _ = monitor(7)
+    assert {"drift/refusals", "drift/no_format"} <= alarms(signals)
+
+
+def test_a_provider_that_moved_is_told_from_a_release_that_did(folder, traffic):
+    traffic.day(6, engine_model="m-2026-10")
+    _, signals, _ = monitor(7)
+    assert alarms(signals) == {"provider/engine"}
+    assert "Provider moved" in signals["provider/engine"].sentence
+    monitored.release("v1.1.0")
+    monitored.assign("v1.1.0", monitored.START + timedelta(days=7), 2)
+    traffic.day(7, release="support-triage@v1.1.0", engine_model="m-2026-10")
+    _, signals, found = monitor(8)
+    assert found.release == "support-triage@v1.1.0"
+    assert signals["provider/engine"].verdict is Verdict.PASS
+    assert "We moved: support-triage@v1.1.0 serves after v1.0.0" in signals["provider/engine"].sentence
+
+
+def test_more_than_the_budget_is_an_alarm(folder, traffic):
+    traffic.day(6, usd=0.004)
+    _, signals, _ = monitor(7)
+    assert alarms(signals) == {"cost/usd_per_1000"}
+    assert signals["cost/usd_per_1000"].value == pytest.approx(4.0)
+
+
+# --- what it does not know
+
+
+def test_no_traffic_is_not_measured_and_no_pass(folder):
+    code, signals, found = monitor(9)
+    assert code == 4
+    assert (found.verdict, found.predictions) == (Verdict.INCONCLUSIVE, 0)
+    assert {one.verdict for one in signals.values()} == {Verdict.INCONCLUSIVE}
+    assert signals["drift/pii"].sentence == "Not measured: no conversation came."
+
+
+def test_before_the_first_window_has_ended_nothing_is_judged(folder):
+    code, signals, found = monitor(0.5)
+    assert code == 4
+    assert {one.verdict for one in signals.values()} == {Verdict.INCONCLUSIVE}
+    assert "the first window of support-triage@v1.0.0 ends at 2026-10-02T00:00+00:00" in found.signals[0].sentence
+
+
+def test_the_first_windows_are_what_serving_is_compared_with(folder):
+    code, signals, _ = monitor(2)
+    assert code == 4
+    assert "the release's first windows (3)" in signals["serving/errors"].sentence
+    assert signals["drift/unknown_words"].verdict is Verdict.PASS
+
+
+def test_a_pass_needs_what_params_says_that_it_needs(folder, traffic):
+    traffic.day(6)
+    assert monitor(7)[0] == 0
+    change(folder, "  needs:\n  - serving\n  - drift\n", "  needs:\n  - serving\n  - quality\n")
+    assert monitor(7)[0] == 4
+
+
+def test_a_log_without_texts_says_so(folder):
+    change(folder, "    input: text", "    input: none")
+    change(folder, "    output: text", "    output: hash")
+    _, signals, _ = monitor()
+    assert "serve.log.input is none" in signals["drift/unknown_words"].sentence
+    assert "serve.log.output is hash" in signals["drift/labels/intent"].sentence
+    assert signals["quality/labels"].verdict is Verdict.INCONCLUSIVE
+    assert signals["serving/errors"].verdict is Verdict.PASS
+
+
+def test_a_reference_that_is_not_here_is_told_and_the_rest_is_measured(folder):
+    shutil.rmtree(folder / ".dvc/cache")
+    shutil.rmtree(folder / "data")
+    code, signals, _ = monitor()
+    assert code == 4
+    assert "data/train.parquet of v1.0.0 is neither" in signals["drift/unknown_words"].sentence
+    assert "not measured" in signals["quality/labels"].sentence.lower()
+    assert signals["serving/errors"].verdict is Verdict.PASS
+
+
+def test_a_damaged_reference_is_not_used(folder):
+    lock = (folder / "dvc.lock").read_text()
+    for md5 in re.findall(r"path: data/(?:train|holdout).parquet\n\s+hash: md5\n\s+md5: ([0-9a-f]{32})", lock):
+        path = folder / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    shutil.rmtree(folder / "data")
+    _, signals, _ = monitor()
+    assert "is damaged" in signals["drift/unknown_words"].sentence
+    assert signals["drift/unknown_words"].verdict is Verdict.INCONCLUSIVE
+
+
+def test_the_reference_comes_back_from_the_dvc_remote(folder, tmp_path_factory):
+    remote = tmp_path_factory.mktemp("remote")
+    for command in (["remote", "add", "-d", "store", str(remote)], ["push", "-q"]):
+        subprocess.run([cli.sys.executable, "-m", "dvc", *command], check=True, capture_output=True)
+    shutil.rmtree(folder / ".dvc/cache")
+    shutil.rmtree(folder / "data")
+    code, signals, _ = monitor()
+    assert (code, signals["drift/unknown_words"].verdict) == (0, Verdict.PASS)
+    assert signals["drift/labels/intent"].verdict is Verdict.PASS
+
+
+# --- how it behaves
+
+
+def test_the_same_log_and_moment_give_the_same_bytes_whatever_came_later(folder, traffic):
+    monitor(6)
+    before = [path.read_bytes() for path in (RECORD, TEXT, PAGE)]
+    traffic.day(6, foreign=0.5)
+    monitor(7)
+    with_labels(traffic, traffic.known(5), right=0.0, days=8)
+    monitored.release("v1.1.0")
+    monitored.assign("v1.1.0", monitored.START + timedelta(days=8), 2)
+    monitor(6.9)
+    assert [path.read_bytes() for path in (RECORD, TEXT, PAGE)] == before
+
+
+def test_an_earlier_moment_is_about_the_release_that_served_then(folder):
+    monitored.release("v1.1.0")
+    monitored.assign("v1.1.0", monitored.START + timedelta(days=6), 2)
+    assert monitor(6)[2].release == "support-triage@v1.1.0"
+    code = cli.main(["monitor", "--until", (monitored.START + timedelta(days=5.9)).isoformat()])
+    assert (code, Monitoring.read(RECORD).release) == (0, monitored.RELEASE)
+
+
+@pytest.mark.parametrize(
+    ("days", "remove", "said"),
+    [(-1, None, "no release of support-triage serves in production"), (6, "log.sqlite", "there is no prediction log")],
+)
+def test_what_cannot_be_monitored_is_an_error_with_the_next_step(folder, capsys, days, remove, said):
+    if remove:
+        (folder / remove).unlink()
+    assert cli.main(["monitor", "--until", monitored.after(days)]) == 1
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "hint:" in shown
+    assert not RECORD.exists()
+
+
+def test_a_moment_that_is_none_is_an_error(folder, capsys):
+    assert cli.main(["monitor", "--until", "yesterday"]) == 1
+    assert "'yesterday' is no ISO 8601 date or time" in capsys.readouterr().err
+
+
+def test_what_it_writes_is_not_committed():
+    for path in (RECORD, TEXT, PAGE):
+        done = subprocess.run(["git", "check-ignore", "-q", str(path)], cwd=starter.ROOT, check=False)
+        assert done.returncode == 0, path
+
+
+def test_what_customers_and_models_write_stays_text(folder, traffic):
+    hostile = "<script>alert(1)</script> ![x](https://example.com/x.png) | `call` me on +44 20 7946 0958"
+    ids = traffic.day(6, output=hostile)
+    assert ids
+    monitor(7)
+    page, text = PAGE.read_text(), TEXT.read_text()
+    assert "&lt;script&gt;" in page and "<script>" not in page
+    assert "![x]" not in text and "<script>" not in text
+    assert "7946" not in page + text, "personal data are masked"
+    assert "<b>by far" not in page + text
+    assert json.loads(RECORD.read_text())["verdict"] == "fail"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM is not None
+    with Browser(CHROMIUM) as running:
+        yield running
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: `.ci/packages` installs it")
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_page_fits_the_window_says_nothing_and_asks_for_nothing(folder, traffic, browser, width, scheme):
+    """Set TRUNKLINE_PICTURES to a folder to look at what was tested."""
+    import os
+
+    traffic.day(6, foreign=0.15, output="<img src='https://example.com/y.png'>" + "long" * 90, labels=0.3)
+    monitor(7)
+    browser.visit(folder / PAGE, width, scheme)
+    if os.environ.get("TRUNKLINE_PICTURES"):
+        browser.picture(Path(os.environ["TRUNKLINE_PICTURES"]) / f"monitor-{width}-{scheme}.png", width, 3600)
+    assert browser.value("document.documentElement.scrollWidth") <= width
+    assert browser.value("document.querySelectorAll('.multiples svg').length") > 10
+    assert browser.said == []
+    assert browser.asked == [(folder / PAGE).resolve().as_uri()]
