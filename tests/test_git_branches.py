@@ -131,3 +131,14 @@ def test_a_branch_whose_name_ends_like_another_is_not_taken_for_it(clones):
     other = branches.commit(None, {"x": b"1"}, "other\n")
     branches.push("origin", {"refs/heads/a/refs/heads/env/production": other}, {})
     assert branches.remote_head("origin", "env/production") is None
+
+
+def test_a_snapshot_is_of_one_commit_as_this_clone_knows_it(clones):
+    made = branches.commit(None, {"a.yaml": b"one", "b/c.yaml": b"two"}, "first\n")
+    assert branches.snapshot(None, "env/production", ["a.yaml"]) == {}
+    branches.push("origin", {BRANCH: made}, {BRANCH: None})
+    assert branches.snapshot("origin", "env/production", ["a.yaml"]) == {"a.yaml": b"one"}
+    assert branches.snapshot("origin", "env/production", ["b/c.yaml", "none.yaml"]) == {"b/c.yaml": b"two"}
+    (clones[0] / "a.yaml").write_text("not of that branch")
+    starter.git(clones[0], "add", "a.yaml")
+    assert branches.snapshot("origin", "env/other", ["a.yaml"]) == {}

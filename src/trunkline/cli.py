@@ -39,6 +39,7 @@ OPERATIONS = {
     "rollout": "let a release earn its traffic: start, watch, decide; or replay a log",
     "predictions": "show, export, erase or prune what the prediction log holds",
     "doctor": "say what is missing here and on GitHub, and how to mend it",
+    "supervise": "serve an environment's releases on this machine, as its branch asks for",
     "monitor": "look at what serves: errors, cost, quality and drift beside its own training data",
     "alert": "keep one issue for each alarm in reports/monitor.json",
     "retrain": "collect new labelled rows as the next partition, open one pull request",
@@ -172,6 +173,7 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
         "--environment": {"metavar": "NAME", "default": "production", "help": "default: production"},
         "--by": _BY,
     },
+    "supervise": {"--environment": {"metavar": "NAME", "default": "production", "help": "default: production"}},
     "history": {
         "--environment": {"metavar": "NAME", "help": "only of this one"},
         "--json": {"action": "store_true", "help": "as a JSON list"},

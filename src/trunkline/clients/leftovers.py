@@ -56,7 +56,7 @@ def end(process: Process, patience: float) -> bool:
         return True
     try:
         # From here on the handle means this process, whoever gets its number next.
-        if _stat(process.pid).started != process.started:
+        if stat(process.pid).started != process.started:
             return True
         for how in (signal.SIGTERM, signal.SIGKILL):
             signal.pidfd_send_signal(handle, how)
@@ -85,36 +85,43 @@ def _abandoned(name: str) -> bool:
         return False
     try:
         # One that has ended stays listed until its parent asks for its exit code.
-        return _stat(int(match[1])).zombie
+        return stat(int(match[1])).zombie
     except OSError:
         return True
 
 
-class _Stat(NamedTuple):
+class Stat(NamedTuple):
+    """What Linux tells of a process that matters here."""
+
     parent: int
     terminal: int
     started: int
     zombie: bool
 
 
-def _stat(pid: int) -> _Stat:
+def stat(pid: int) -> Stat:
+    """A process that is there now, or has ended and not been asked for its exit code.
+
+    Raises:
+        OSError: there is none.
+    """
     # The program's name is in brackets and may hold anything, brackets too: proc(5).
     fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    return _Stat(int(fields[1]), int(fields[4]), int(fields[19]), fields[0] == "Z")
+    return Stat(int(fields[1]), int(fields[4]), int(fields[19]), fields[0] == "Z")
 
 
 def _ancestors(pid: int) -> Iterator[int]:
     while pid > 0:
         yield pid
-        pid = _stat(pid).parent
+        pid = stat(pid).parent
 
 
 def _read(pid: int, tree: Path) -> Process | None:
     """A process, if it is a leftover of this tree."""
     place = _PROC / str(pid)
     try:
-        stat = _stat(pid)
-        if stat.terminal or stat.zombie or place.stat().st_uid != os.getuid():
+        found = stat(pid)
+        if found.terminal or found.zombie or place.stat().st_uid != os.getuid():
             return None
         argv = [word.decode(errors="replace") for word in (place / "cmdline").read_bytes().split(b"\0")[:-1]]
         environment = (place / "environ").read_bytes().split(b"\0")
@@ -124,7 +131,7 @@ def _read(pid: int, tree: Path) -> Process | None:
     root = next((os.fsdecode(entry[9:]) for entry in environment if entry.startswith(b"DVC_ROOT=")), None)
     of_a_stage = root is not None and Path(root).resolve() == tree
     if of_a_stage or (_is_step(argv) and cwd.is_relative_to(tree)):
-        return Process(pid, stat.started, " ".join(argv)[:200])
+        return Process(pid, found.started, " ".join(argv)[:200])
     return None
 
 

@@ -28,3 +28,12 @@ def listen(host: str, port: int) -> socket.socket:
         problem = f"cannot listen on port {port}: {getattr(error, 'strerror', None) or error}"
         raise Error(problem, "choose another port or address, or end what listens there") from None
     return place
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether nobody listens there."""
+    try:
+        listen(host, port).close()
+    except Error:
+        return False
+    return True

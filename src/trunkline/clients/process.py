@@ -30,9 +30,10 @@ def die_with_parent() -> None:
 
 
 @contextmanager
-def alone(name: str) -> Iterator[None]:
-    """Hold the lock ``name`` of this working tree; the kernel releases it however the process ends.
+def alone(name: str, folder: Path = LOCKS) -> Iterator[None]:
+    """Hold the lock ``name`` of a folder, by default this working tree's.
 
+    The kernel releases it however the process ends.
     Processes that torchrun started together share the lock that their first one holds.
 
     Raises:
@@ -41,8 +42,8 @@ def alone(name: str) -> Iterator[None]:
     if os.environ.get("RANK", "0") != "0":
         yield
         return
-    LOCKS.mkdir(exist_ok=True)
-    path = LOCKS / f"{name}.lock"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.lock"
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

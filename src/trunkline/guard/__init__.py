@@ -17,6 +17,18 @@ from trunkline.guard.decision import (
     guard,
     guard_id,
     identify,
+    released,
 )
 
-__all__ = ["Decision", "Exchange", "Finding", "blocks_output", "checks", "decide", "guard", "guard_id", "identify"]
+__all__ = [
+    "Decision",
+    "Exchange",
+    "Finding",
+    "blocks_output",
+    "checks",
+    "decide",
+    "guard",
+    "guard_id",
+    "identify",
+    "released",
+]

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Literal, NamedTuple
 
+from trunkline.errors import Error
 from trunkline.records import Task
+from trunkline.records.release import Manifest
 from trunkline.registration import Registration
 
 Side = Literal["input", "output"]
@@ -137,3 +139,21 @@ def guard_id(actions: Mapping[str, str]) -> str:
     """One id for what guards a release: a hash of the guards' ids, their order and their actions."""
     content = json.dumps(list(zip(identify(actions), actions.values(), strict=True)))
     return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def released(manifest: Manifest) -> dict[str, str]:
+    """The action of each guard that a release was evaluated with, in order.
+
+    Raises:
+        Error: the manifest does not say, or other guards are registered here by these names.
+    """
+    name = f"{manifest.model}@{manifest.version}"
+    serve = manifest.params.get("serve")
+    actions = serve.get("guard") if isinstance(serve, dict) else None
+    if not isinstance(actions, dict):
+        raise Error(f"the manifest of {name} does not say what guards it", "release it again")
+    guards = {guarded: str(action) for guarded, action in actions.items()}
+    if guard_id(guards) != manifest.guard:
+        problem = f"{name} was released with other guards than those registered here: {', '.join(guards)}"
+        raise Error(problem, "install the version of the code that it was released with")
+    return guards

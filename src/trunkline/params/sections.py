@@ -10,6 +10,7 @@ from trunkline.params.monitor import MonitorParams
 from trunkline.params.release import ReleaseParams
 from trunkline.params.retrain import RetrainParams
 from trunkline.params.serve import HostedParams, ServeParams
+from trunkline.params.supervise import SuperviseParams
 from trunkline.params.types import Attention, Count, OpenShare, Positive, Precision, Section, Share
 from trunkline.records import (
     AMOUNTS,
@@ -176,6 +177,7 @@ class Params(Section):
     drill: DrillParams
     rollout: Plan
     deploy: DeployParams
+    supervise: SuperviseParams
     hosted: HostedParams
     retrain: RetrainParams
     monitor: MonitorParams
@@ -198,6 +200,16 @@ class Params(Section):
         missing = sorted(gated - set(self.evaluate.scorers) - probed - set(AMOUNTS))
         if missing:
             raise ValueError(f"gate names {missing}, which evaluate.scorers does not measure")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_supervised_gets_its_time(self) -> "Params":
+        drain = max(self.serve.embedded.drain, self.serve.gateway.drain)
+        if self.supervise.drain_seconds <= drain:
+            raise ValueError(f"supervise.drain_seconds kills what a drain of serve gives {drain:g} seconds")
+        turn = self.serve.gateway.probe_seconds
+        if self.supervise.grace_seconds <= turn:
+            raise ValueError(f"supervise.grace_seconds ends engines before the gateway turns away, up to {turn:g} s")
         return self
 
     @model_validator(mode="after")

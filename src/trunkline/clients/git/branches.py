@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from trunkline.clients.git.command import attempt, git, identity, said
@@ -141,6 +141,20 @@ def read(remote: str | None, branch: str, path: str) -> bytes | None:
     ref = f"refs/heads/{branch}" if remote is None else f"refs/remotes/{remote}/{branch}"
     done = attempt("cat-file", "blob", f"{ref}:{path}")
     return done.stdout if done.returncode == 0 else None
+
+
+def snapshot(remote: str | None, branch: str, paths: Iterable[str]) -> dict[str, bytes]:
+    """Files of one commit of a branch as this clone last knew it, by path; those that it lacks are left out.
+
+    Args:
+        remote: whose branch; None for this clone's own.
+        paths: from the repository's top.
+    """
+    ref = f"refs/heads/{branch}" if remote is None else f"refs/remotes/{remote}/{branch}"
+    commit = attempt("rev-parse", "--verify", "--quiet", ref).stdout.decode().strip()
+    # Without a commit Git would look into the index.
+    found = {path: at(commit, path) for path in paths} if commit else {}
+    return {path: content for path, content in found.items() if content is not None}
 
 
 def histories(remote: str | None, prefix: str, path: str) -> dict[str, list[bytes]]:

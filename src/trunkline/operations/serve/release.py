@@ -68,14 +68,7 @@ def read(folder: Path, params: Params) -> Release:
 
 def _released(manifest: Manifest) -> Release:
     name = f"{manifest.model}@{manifest.version}"
-    serve = manifest.params.get("serve")
-    actions = serve.get("guard") if isinstance(serve, dict) else None
-    if not isinstance(actions, dict):
-        raise Error(f"the manifest of {name} does not say what guards it", "release it again")
-    guards = {guarded: str(action) for guarded, action in actions.items()}
-    if guard.guard_id(guards) != manifest.guard:
-        problem = f"{name} was released with other guards than those registered here: {', '.join(guards)}"
-        raise Error(problem, "install the version of the code that it was released with")
+    guards = guard.released(manifest)
     base = manifest.base["sha256"] if manifest.kind == "lora" else None
     limit = manifest.decoding.get("max_new_tokens")
     if not isinstance(limit, int):

@@ -1,0 +1,329 @@
+"""A machine that serves: a clone of a repository with three releases, and `trunkline supervise` as a real process.
+
+What it starts is tests/stand_in.py. Run as a script, this is `trunkline supervise` that starts stand-ins.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import requests
+import yaml
+from dvc.repo import Repo
+
+import finished
+import releases
+import starter
+from releases import MODEL
+from trunkline import guard, params, transforms
+from trunkline.clients import bundles, daemons, files, listening
+from trunkline.clients.dvc import objects
+from trunkline.clients.git import branches
+from trunkline.records import Base
+from trunkline.records.release import Serving
+from trunkline.records.rollout import Rollout
+from trunkline.records.traffic import Traffic
+
+VERSIONS = ("v1.0.0", "v1.1.0", "v1.2.0")
+# Trained with a transform that is another now.
+OTHER_CODE = "v1.3.0"
+TASK = finished.TASK.model_copy(update={"transforms": transforms.identify(("clean_text@1", "mask_pii@1"))})
+GUARD = {"injection@1": "flag"}
+SALT = "a salt of a rollout"
+STAND_IN = Path(__file__).parent / "stand_in.py"
+LOCK = {"schema": "2.0", "stages": {"base": {"cmd": "trunkline base", "outs": [{"path": "models/base", "md5": ""}]}}}
+
+
+def build(folder: Path) -> Path:
+    """Make origin.git with the releases, a DVC remote beside it, and `machine`, a clone without any data."""
+    (work,) = releases.clones(folder)
+    with contextlib.chdir(work):
+        starter.settings(work)
+        Repo.init(".").close()
+        starter.inputs(work)
+        config = f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {folder / 'remote'}\n"
+        (work / ".dvc/config").write_text(config)
+        base = _base(work / "base")
+        LOCK["stages"]["base"]["outs"][0]["md5"] = objects.store(work / "base", objects.place())
+        (work / "dvc.lock").write_text(yaml.safe_dump(LOCK))
+        starter.git(work, "add", ".dvc/config", "dvc.lock", "params.yaml", "src")
+        for version in VERSIONS:
+            _release(work, version, base)
+        old = TASK.model_copy(update={"transforms": ("clean_text@1:000000000000",)})
+        _release(work, OTHER_CODE, base, task=old)
+        starter.git(work, "push", "-q", "--tags", "origin", "HEAD:main")
+    starter.git(folder, "clone", "-q", "--branch", "main", "origin.git", "machine")
+    return folder
+
+
+def _base(folder: Path) -> str:
+    folder.mkdir()
+    (folder / "model.safetensors").write_text("base weights")
+    digest = files.sha256(folder / "model.safetensors")
+    record = Base(source="path:somewhere", weights={"model.safetensors": digest}, sha256=digest)
+    files.write_text(folder / "base.json", record.text())
+    return digest
+
+
+def _release(work: Path, version: str, base: str, **changes: object) -> None:
+    folder = work / "bundle" / version
+    folder.mkdir(parents=True)
+    (folder / releases.ADAPTER).write_text(f"weights of {version}")
+    (folder / "adapter_config.json").write_text("{}")
+    commit = releases.commit(work, version)
+    facts = {
+        "weights": bundles.hashes(folder),
+        "base": {"source": "path:somewhere", "sha256": base},
+        "task": TASK,
+        "guard": guard.guard_id(GUARD),
+        "params": {"serve": {"guard": GUARD}},
+        **changes,
+    }
+    files.write_text(folder / bundles.MANIFEST, releases.manifest(version, commit, **facts).text())
+    releases.release(version, commit, **facts, bundle=objects.store(folder, objects.place()))
+
+
+class Running(NamedTuple):
+    """What a supervisor keeps running, by process id."""
+
+    gateway: list[int]
+    engines: dict[str, int]
+
+
+class Machine:
+    """The clone in which supervisors run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.origin, self.remote = folder / "machine", folder / "origin.git", folder / "remote"
+        self.serve = self.folder / ".trunkline/serve"
+        self.supervisors: list[subprocess.Popen] = []
+        self._lines: list[str] = []
+        self._begun = self._heard = 0
+        port = free_ports()
+        self.url = f"http://127.0.0.1:{port}"
+        path = self.folder / "params.yaml"
+        content = yaml.safe_load(path.read_text())
+        content["serve"]["gateway"] |= {"listen": f"127.0.0.1:{port}", "probe_seconds": 1}
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        self.configure(
+            "supervise",
+            ports={"first": port + 1, "last": port + 9},
+            poll_seconds=0.4,
+            silent_seconds=2,
+            grace_seconds=1.2,
+            restart_seconds={"first": 0.2, "most": 1},
+        )
+
+    def configure(self, section: str, **changes: object) -> None:
+        path = self.folder / "params.yaml"
+        content = yaml.safe_load(path.read_text())
+        content[section] |= changes
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+    def start(self) -> None:
+        """Start a supervisor, the one that counts from now on."""
+        self._begun = len(self._lines)
+        self.supervisors.append(self.launch())
+
+    def launch(self) -> subprocess.Popen:
+        """Start one that need not be the only one; what it says is in `said`."""
+        command, pipe = [sys.executable, __file__, "supervise"], subprocess.PIPE
+        process = subprocess.Popen(command, cwd=self.folder, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+        threading.Thread(target=lambda: self._lines.extend(process.stdout), daemon=True).start()
+        return process
+
+    @property
+    def supervisor(self) -> subprocess.Popen:
+        """The one that was started last."""
+        return self.supervisors[-1]
+
+    @property
+    def said(self) -> str:
+        """What supervisors said since all came true last."""
+        return "".join(self._lines[self._heard :])
+
+    @property
+    def proved(self) -> bool:
+        """Whether this supervisor has found all that runs to be ready."""
+        said = "".join(self._lines[self._begun :])
+        gateway, engines = self.running
+        return bool(gateway) and all(f"is ready (process {pid})" in said for pid in (*gateway, *engines.values()))
+
+    def settle(self, stable: str, canary: str | None = None, weight: float = 0.5) -> None:
+        """Decide this, and wait until it has come true."""
+        if not self.supervisors or self.supervisor.poll() is not None:
+            self.start()
+        shutil.rmtree(self.folder / "faults", ignore_errors=True)
+        self.decide(stable, rollout=None if canary is None else rollout(stable, canary, weight))
+        arms = (stable, canary, 0 if canary is None else weight)
+        versions = {version for version in arms[:2] if version}
+        until(lambda: self.arms == arms and self.running.engines.keys() == versions and self.proved and self.answers())
+        self._heard = len(self._lines)
+
+    @property
+    def traffic(self) -> Traffic | None:
+        path = self.serve / "traffic.json"
+        return Traffic.read(path) if path.exists() else None
+
+    @property
+    def arms(self) -> tuple[str | None, str | None, float]:
+        """The versions of stable and canary, and the canary's share."""
+        now = self.traffic
+        if now is None:
+            return None, None, 0
+        stable, canary = (arm and arm.release.removeprefix(f"{MODEL}@") for arm in (now.stable, now.canary))
+        return stable, canary, now.weight
+
+    @property
+    def running(self) -> Running:
+        words = {tuple(daemon.role.split()): daemon.pid for daemon in daemons.find(self.serve)}
+        engines = {words[1]: pid for words, pid in words.items() if words[0] == "engine"}
+        return Running([pid for words, pid in words.items() if words[0] == "gateway"], engines)
+
+    def ask(self, unit: str, seconds: float = 0) -> requests.Response:
+        return requests.post(self.url, json={"unit": unit, "seconds": seconds}, timeout=30)
+
+    def answers(self) -> bool:
+        """Whether every arm answers: ten units are on both of them at any weight that the tests use."""
+        try:
+            return all(self.ask(f"unit-{number}").status_code == 200 for number in range(10))
+        except requests.ConnectionError:
+            return False
+
+    def decide(self, stable: str, weights: dict[str, str] | None = None, rollout: dict | None = None) -> None:
+        """Change env/production as whoever decides does, in one commit."""
+        found = json.loads(starter.git(self.origin, "tag", "-l", "--format=%(contents:body)", f"{MODEL}@{stable}"))
+        serving = Serving(
+            model=MODEL,
+            environment="production",
+            version=stable,
+            commit=found["commit"],
+            weights=weights or found["weights"],
+            action="promote",
+            reason="better",
+            by="ann",
+            since="2026-11-20T10:00:00+00:00",
+            tag=f"{MODEL}#production#{stable}",
+        )
+        tried = yaml.safe_dump(rollout or OVER, sort_keys=False).encode()
+        self.write({f"{MODEL}.yaml": serving.yaml().encode(), f"{MODEL}.rollout.yaml": tried})
+
+    def write(self, changed: dict[str, bytes]) -> None:
+        """Change files of env/production in one commit."""
+        with contextlib.chdir(self.origin):
+            made = branches.commit(branches.local_head("env/production"), changed, "decide")
+            starter.git(self.origin, "update-ref", "refs/heads/env/production", made)
+
+    def fault(self, name: str, content: str = "") -> Path:
+        path = self.folder / "faults" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+        return path
+
+    def close(self) -> None:
+        """End everything, whatever the test left; what was said is shown beside a failure."""
+        print("".join(self._lines))
+        for process in self.supervisors:
+            process.kill()
+            process.wait()
+        for daemon in daemons.find(self.serve):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(daemon.pid, signal.SIGCONT)
+            daemon.end(0)
+
+
+def rollout(stable: str, canary: str, weight: float, state: str = "running") -> dict[str, Any]:
+    """What `<model>.rollout.yaml` holds."""
+    plan = params.load(starter.ROOT / "params.yaml").rollout.model_copy(update={"salt": SALT})
+    made = Rollout(
+        name=f"{MODEL}#production#{canary}#1",
+        model=MODEL,
+        environment="production",
+        stable=stable,
+        canary=canary,
+        state=state,
+        weight=weight,
+        plan=plan,
+        started="2026-11-20T10:00:00+00:00",
+        since="2026-11-20T10:00:00+00:00",
+        action="start",
+        because="human",
+        reason="to try it",
+        by="ann",
+        assigned=f"{MODEL}#production#{stable}",
+    )
+    return made.model_dump(mode="json")
+
+
+OVER = rollout("v0.1.0", "v0.2.0", 0, "rolled_back")
+
+
+@contextlib.contextmanager
+def machine(built: Path, folder: Path) -> Iterator[Machine]:
+    """A copy of the world for one test."""
+    shutil.copytree(built, folder, dirs_exist_ok=True)
+    made = Machine(folder)
+    starter.git(made.folder, "remote", "set-url", "origin", str(made.origin))
+    (made.folder / ".dvc/config.local").write_text(f"['remote \"storage\"']\n    url = {made.remote}\n")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@contextlib.contextmanager
+def clients(made: Machine) -> Iterator[list[tuple[int, str]]]:
+    """Ask again and again, each time as another unit; yields what came: status, and the release that it is from."""
+    found: list[tuple[int, str]] = []
+    stop = threading.Event()
+
+    def ask(name: int) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            answer = made.ask(f"{name}-{number}")
+            found.append((answer.status_code, answer.json()["release"].removeprefix(f"{MODEL}@")))
+            time.sleep(0.02)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def until(what: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+
+
+def free_ports() -> int:
+    """The first of ten ports that nobody listens at."""
+    for first in range(20_000 + os.getpid() % 1000 * 10, 60_000, 10):
+        if all(listening.is_free("127.0.0.1", first + number) for number in range(10)):
+            return first
+    raise AssertionError("no ports")
+
+
+if __name__ == "__main__":
+    from trunkline import cli
+    from trunkline.operations.supervise import commands
+
+    commands.PROGRAM = (sys.executable, str(STAND_IN))
+    sys.exit(cli.main(sys.argv[1:]))
