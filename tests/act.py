@@ -1,9 +1,11 @@
 """The workflows in act, on this machine and without network: a scratch repository, its bare origin, stub actions.
 
-`ScratchRepository` takes the workflows as they are. What `make .venv/installed` would install is a folder of
-commands that the test gives: `recording` ones, or the real ones. GitHub's address leads to the bare origin.
+`ScratchRepository` takes the workflows as they are, and what `make .venv/installed` would install is a folder of
+commands that the test gives: `recording` ones here, the real ones in act_world.py. GitHub's address leads to the bare
+origin.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +15,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import psutil
 
 import starter
 
@@ -149,37 +153,90 @@ class ScratchRepository:
         Args:
             orders: by how a call begins: the ``exit`` code, ``outputs`` and ``files`` of a `recording` command.
         """
-        home = self.folder / "home"
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir()
         starter.git(self.clone, "checkout", "--quiet", "topic" if name == "pull_request" else "main")
-        repository = {"full_name": REPOSITORY, "default_branch": "main"}
-        (home / "event.json").write_text(json.dumps(event | {"repository": repository}))
-        (home / "orders.json").write_text(json.dumps(orders or {}))
-        (home / ".gitconfig").write_text(f'[url "{self.origin.as_uri()}"]\n\tinsteadOf = {GITHUB}/{REPOSITORY}\n')
-        done = subprocess.run(
-            [*_command(workflow, name, home), *_mapped(self.clone), *self._set()],
-            cwd=self.clone,
+        variables = [part for key, value in self.variables.items() for part in ("--var", f"{key}={value}")]
+        job = Job(workflow, name, event, SECRETS, orders or {}, tuple(variables))
+        return ended(*begin(self.clone, self.origin, self.folder / "home", job))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What act is to run: a workflow, for which event, with which secrets.
+
+    Attributes:
+        orders: see `ScratchRepository.run`.
+        more: further arguments of act.
+        files: further files of the machine's home folder, by path.
+        server: GitHub's address.
+        repository: owner and name there.
+    """
+
+    workflow: str
+    name: str
+    event: dict[str, Any]
+    secrets: dict[str, str]
+    orders: dict[str, Any] = field(default_factory=dict)
+    more: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
+    server: str = GITHUB
+    repository: str = REPOSITORY
+
+
+def begin(clone: Path, origin: Path, home: Path, job: Job) -> tuple[subprocess.Popen, Path]:
+    """Start act in a clone, on a machine as if fresh; everything that is left of the run is in ``home``."""
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    repository = {"full_name": job.repository, "default_branch": "main"}
+    files = {
+        "event.json": json.dumps(job.event | {"repository": repository}),
+        "orders.json": json.dumps(job.orders),
+        ".gitconfig": f'[url "{origin.as_uri()}"]\n\tinsteadOf = {job.server}/{job.repository}\n',
+    }
+    for name, text in (files | job.files).items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(text)
+    with (home / "log").open("w") as log:
+        running = subprocess.Popen(
+            [*_command(job, home), *_mapped(clone), *job.more],
+            cwd=clone,
             env={"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")},
-            stdout=subprocess.PIPE,
+            stdout=log,
             stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
+            start_new_session=True,
         )
-        path = home / "calls.jsonl"
-        calls = [Call(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
-        ends = re.findall(r"^\[[^/\]]+/(\w+)\s*\].*Job (succeeded|failed)", done.stdout, re.MULTILINE)
-        return Run(done.returncode, calls, dict(ends), done.stdout)
-
-    def _set(self) -> list[str]:
-        return [part for name, value in self.variables.items() for part in ("--var", f"{name}={value}")]
+    return running, home
 
 
-def _command(workflow: str, event: str, home: Path) -> list[str]:
+def ended(running: subprocess.Popen, home: Path) -> Run:
+    """Wait until act has ended, and read what it did."""
+    try:
+        code = running.wait(timeout=500)
+    except subprocess.TimeoutExpired:
+        kill(running)
+        raise
+    path, log = home / "calls.jsonl", (home / "log").read_text(errors="replace")
+    calls = [Call(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+    ends = re.findall(r"^\[[^/\]]+/(\w+)\s*\].*Job (succeeded|failed)", log, re.MULTILINE)
+    return Run(code, calls, dict(ends), log)
+
+
+def kill(running: subprocess.Popen) -> None:
+    """What a machine that is lost does to act and to all that it has started."""
+    everything = psutil.Process(running.pid).children(recursive=True)
+    running.kill()
+    for process in everything:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    running.wait()
+    psutil.wait_procs(everything)
+
+
+def _command(job: Job, home: Path) -> list[str]:
     variables = {"CALLS": "calls.jsonl", "ORDERS": "orders.json", "ARTIFACTS": "artifacts"}
     act = Path(sys.executable).with_name("act")
     return [
-        *(str(act), event, "--eventpath", str(home / "event.json"), "--workflows", f".github/workflows/{workflow}.yml"),
+        *(str(act), job.name, "--eventpath", str(home / "event.json")),
+        *("--workflows", f".github/workflows/{job.workflow}.yml"),
         *(part for label in LABELS for part in ("--platform", f"{label}=-self-hosted")),
         *(
             "--actor",
@@ -191,7 +248,7 @@ def _command(workflow: str, event: str, home: Path) -> list[str]:
             "--no-cache-server",
         ),
         *(part for name, file in variables.items() for part in ("--env", f"{name}={home / file}")),
-        *(part for name, value in SECRETS.items() for part in ("--secret", f"{name}={value}")),
+        *(part for name, value in job.secrets.items() for part in ("--secret", f"{name}={value}")),
     ]
 
 

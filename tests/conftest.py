@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 # The files that take minutes, the longest first: they start while the other processes do the rest.
-_LONGEST = ("test_real_model.py", "test_story.py")
+_LONGEST = ("test_real_model.py", "test_story.py", "test_act_story.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

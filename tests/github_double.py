@@ -6,14 +6,16 @@ route to `_ROUTES` for what the next client needs. `GitHubDouble.requests` is ev
 
 import json
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -67,9 +69,14 @@ class Actor(NamedTuple):
 
 
 class GitHubDouble:
-    """Use as a context manager; `url` is then its address, laid out as a GitHub Enterprise server's."""
+    """Use as a context manager; `url` is then its address, laid out as a GitHub Enterprise server's.
 
-    def __init__(self) -> None:
+    Args:
+        certificate: a PEM file with a key and its certificate, to speak HTTPS.
+    """
+
+    def __init__(self, certificate: Path | None = None) -> None:
+        self._certificate = certificate
         self.tokens = {"ghs_write": Actor(BOT, True), "ghs_read": Actor(BOT, False)}
         self.tokens["ghp_admin"] = Actor("ada", True, True)
         self.threads: dict[int, list[dict[str, Any]]] = {42: []}
@@ -80,6 +87,7 @@ class GitHubDouble:
         self.rulesets: list[dict[str, Any]] = []
         self.environments: dict[str, dict[str, Any]] = {}
         self.deploying_refs: dict[str, list[str]] = {}
+        self.secrets: dict[str, list[str]] = {}
         self.runners: list[dict[str, Any]] = []
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
@@ -92,6 +100,11 @@ class GitHubDouble:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if self._certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self._certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.url = self.url.replace("http", "https")
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
@@ -224,12 +237,16 @@ def _repository(double: GitHubDouble, actor: Actor, request: Request) -> Answer:
     return Answer(200, {"full_name": REPOSITORY, "private": double.private, "default_branch": "main"})
 
 
+def _included(ruleset: dict[str, Any]) -> list[str]:
+    return list(ruleset["conditions"]["ref_name"]["include"])
+
+
 def _branch_rules(double: GitHubDouble, actor: Actor, request: Request, branch: str) -> Answer:
     found = [
         {**rule, "ruleset_id": ruleset["id"], "ruleset_source_type": "Repository"}
         for ruleset in double.rulesets
         if ruleset["target"] == "branch" and ruleset["enforcement"] == "active"
-        if f"refs/heads/{branch}" in ruleset["conditions"]["ref_name"]["include"]
+        if any(fnmatch(f"refs/heads/{unquote(branch)}", one.replace("**/", "")) for one in _included(ruleset))
         for rule in ruleset["rules"]
     ]
     return _page(double, request, found)
@@ -284,6 +301,12 @@ def _add_deploying(double: GitHubDouble, actor: Actor, request: Request, name: s
     return Answer(200, request.body)
 
 
+def _list_secrets(double: GitHubDouble, actor: Actor, request: Request, name: str) -> Answer:
+    if name not in double.environments:
+        return Answer(404, _error(404, "Not Found"))
+    return _counted(double, request, "secrets", [{"name": secret} for secret in double.secrets.get(name, [])])
+
+
 def _list_runners(double: GitHubDouble, actor: Actor, request: Request) -> Answer:
     return _counted(double, request, "runners", double.runners)
 
@@ -321,6 +344,7 @@ _ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("PUT", rf"{_REPOS}/environments/([^/]+)", _of_admins(_set_environment)),
     ("GET", rf"{_REPOS}/environments/([^/]+)/deployment-branch-policies", _list_deploying),
     ("POST", rf"{_REPOS}/environments/([^/]+)/deployment-branch-policies", _of_admins(_add_deploying)),
+    ("GET", rf"{_REPOS}/environments/([^/]+)/secrets", _of_admins(_list_secrets)),
     ("GET", rf"{_REPOS}/actions/runners", _of_admins(_list_runners)),
 ]
 

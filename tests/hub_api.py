@@ -64,6 +64,21 @@ def writable(double: "Double", request: Request, repo: str) -> Repository:
 # ---- reading
 
 
+@route("GET", "/api/whoami-v2")
+def whoami(double: "Double", request: Request) -> object:
+    if not request.token:
+        raise Refusal(401, "Invalid username or password.")
+    role = "write" if request.token in double.writers else "read"
+    return {"type": "user", "name": "ada", "auth": {"accessToken": {"displayName": "release", "role": role}}}
+
+
+@route("GET", rf"/api/models/{REPO}/auth-check/write")
+def auth_check_write(double: "Double", request: Request, repo: str) -> object:
+    readable(double, request, repo)
+    writable(double, request, repo)
+    return {}
+
+
 @route("GET", rf"/api/models/{REPO}(?:/revision/(?P<revision>[^/]+))?")
 def info(double: "Double", request: Request, repo: str, revision: str = "main") -> object:
     found = readable(double, request, repo)

@@ -15,7 +15,7 @@ from dvc.repo import Repo
 import starter
 from trunkline import findings
 from trunkline.clients import files
-from trunkline.records import Report
+from trunkline.records import Production, Report
 from trunkline.verdict import Check, Verdict
 
 BRANCH = "better"
@@ -34,6 +34,7 @@ stages:
   train:
     cmd: echo train >> ../ran && mkdir -p models/candidate reports && cp params.yaml examples.txt models/candidate
       && cp found/base.json found/production.json found/train.json reports
+      && mkdir -p reports/train && echo 0.5 > reports/train/loss.tsv && echo 0.1 > reports/train/rate.tsv
     deps: [examples.txt]
     params: [train]
     outs: [models/candidate]
@@ -43,6 +44,9 @@ stages:
     - reports/production.json:
         cache: false
     - reports/train.json:
+        cache: false
+    plots:
+    - reports/train:
         cache: false
   compare:
     cmd: echo compare >> ../ran && cp found/evaluate.json found/compare.json reports
@@ -71,6 +75,7 @@ def build(world: Path) -> Path:
         starter.write_rows(clone / f"data/raw/{month}.jsonl", starter.rows(3, month, number))
     for step in findings.REQUIRED:
         found(clone, step, Verdict.PASS)
+    pin(clone)
     with standing_in(clone):
         with Repo.init(".") as repo:
             repo.add("data/raw/2026-08.jsonl")
@@ -120,6 +125,13 @@ def found(folder: Path, step: str, verdict: Verdict, message: str = "as measured
     check = Check(name=f"{step}.limit", verdict=verdict, value=None, limit=None, message=message)
     metrics = {"gpu_hours": 0.25} if step == "train" else {}
     files.write_text(folder / f"found/{step}.json", Report.of(step, (check,), metrics, {}).text())
+
+
+def pin(folder: Path, release: str | None = None, revision: str | None = None) -> None:
+    """What `trunkline pin` would write; by default before anything serves."""
+    weights = None if revision is None else "0" * 32 + ".dir"
+    pinned = Production(release=release, revision=revision, weights=weights, partitions=())
+    files.write_text(folder / "data/production.json", pinned.text())
 
 
 def page(folder: Path, verdict: Verdict) -> None:

@@ -38,13 +38,17 @@ def report(repository: ScratchRepository) -> list[str]:
     adopt = f"trunkline adopt artifact --commit {repository.heads['topic']} --branch topic"
     return [
         f"report: {adopt}",
-        f"report: trunkline comment --commit {BOT}",
+        commented(repository, BOT),
         "report: gh workflow run checks.yml --ref topic",
     ]
 
 
 def judged(repository: ScratchRepository, commit: str = "") -> list[str]:
-    return [f"report: trunkline gate --commit {commit or BOT}"]
+    return [f"report: trunkline gate --commit {commit or BOT} --base {repository.heads['main']}"]
+
+
+def commented(repository: ScratchRepository, commit: str) -> str:
+    return f"report: trunkline comment --commit {commit} --base {repository.heads['main']}"
 
 
 # A pull request of this repository.
@@ -77,7 +81,7 @@ def test_the_handed_over_folder_arrives_in_the_reporting_job(repository, passed)
 def test_nothing_changed_needs_no_gpu_and_is_still_judged(repository):
     run = repository.run("model-pr", "pull_request", repository.pull_request(), UNCHANGED)
     head = repository.heads["topic"]
-    assert run.lines() == [*PLAN, f"report: trunkline comment --commit {head}", *judged(repository, head)]
+    assert run.lines() == [*PLAN, commented(repository, head), *judged(repository, head)]
     assert (run.code, run.jobs) == (0, {"plan": "succeeded", "report": "succeeded"})
 
 
@@ -92,7 +96,7 @@ def test_a_training_that_fails_is_commented_and_leaves_nothing_running(repositor
         *done,
         failed,
         "train: trunkline reap",
-        f"report: trunkline comment --commit {head}",
+        commented(repository, head),
         *judged(repository, head),
     ]
     assert (run.code, run.jobs["train"]) == (1, "failed")
@@ -103,7 +107,7 @@ def test_a_failed_gate_is_red_and_an_inconclusive_one_not_as_its_pending_status_
     orders = UNCHANGED | {"trunkline gate": {"exit": code}}
     run = repository.run("model-pr", "pull_request", repository.pull_request(), orders)
     head = repository.heads["topic"]
-    assert run.lines() == [*PLAN, f"report: trunkline comment --commit {head}", *judged(repository, head)]
+    assert run.lines() == [*PLAN, commented(repository, head), *judged(repository, head)]
     assert (run.code, run.jobs["report"]) == (int(end == "failed"), end)
 
 
@@ -111,7 +115,7 @@ def test_a_refused_hand_over_is_commented_and_starts_no_checks(repository):
     orders = CHANGED | {"trunkline adopt": {"exit": 1}}
     run = repository.run("model-pr", "pull_request", repository.pull_request(), orders)
     adopt, *_ = report(repository)
-    assert run.lines()[-2:] == [adopt, f"report: trunkline comment --commit {repository.heads['topic']}"]
+    assert run.lines()[-2:] == [adopt, commented(repository, repository.heads["topic"])]
     assert (run.code, run.jobs["report"]) == (1, "failed")
 
 
@@ -127,7 +131,7 @@ def test_a_hand_over_that_the_branch_already_holds_starts_no_checks(repository):
     orders = CHANGED | {"trunkline adopt": {"outputs": {"outcome": "unchanged", "commit": head}}}
     run = repository.run("model-pr", "pull_request", repository.pull_request(), orders)
     adopt, *_ = report(repository)
-    assert run.lines()[-3:] == [adopt, f"report: trunkline comment --commit {head}", *judged(repository, head)]
+    assert run.lines()[-3:] == [adopt, commented(repository, head), *judged(repository, head)]
 
 
 def test_a_plan_that_fails_starts_no_gpu(repository):
@@ -184,7 +188,13 @@ def test_an_inconclusive_release_is_let_through_in_the_name_of_who_says_why(repo
     reason = 'the "slices" are $(small)'
     event = {"inputs": {"reason": reason}, "ref": "refs/heads/main"}
     run = repository.run("release", "workflow_dispatch", event, {"trunkline release": {"exit": 1}})
-    assert run.calls[0].arguments == ["release", "--approved-by", "ada", "--reason", reason]
+    assert run.calls[0].arguments[-4:] == ["--approved-by", "ada", "--reason", reason]
+
+
+def test_who_starts_a_release_says_which_part_of_the_version_is_raised(repository):
+    event = {"inputs": {"reason": "an incompatible answer format", "bump": "major"}, "ref": "refs/heads/main"}
+    run = repository.run("release", "workflow_dispatch", event, {"trunkline release": {"exit": 1}})
+    assert run.calls[0].arguments[:3] == ["release", "--bump", "major"]
 
 
 def test_a_promotion_that_fails_is_seen(repository):

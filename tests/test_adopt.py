@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 import pull_request as pr
 import starter
@@ -165,6 +166,22 @@ def test_a_forged_report_does_not_fit_the_lock(base, head):
     with pytest.raises(Error, match=r"compare would have to run again: reports/compare\.json is not what was recorded"):
         run(base, head)
     assert tip(base) == head
+
+
+def test_a_run_of_a_branch_whose_pipeline_lost_a_stage_is_refused(base, head):
+    """After it nothing would have to run, and nobody could tell of what compare.json is."""
+    world = base.parent / "clone"
+    (world / "dvc.yaml").write_text(pr.PIPELINE[: pr.PIPELINE.index("  compare:")])
+    moved = pr.commit(world, "without compare")
+    starter.git(world, "push", "-q", "origin", pr.BRANCH)
+    recorded = yaml.safe_load(Path("artifact/dvc.lock").read_text())
+    del recorded["stages"]["compare"]
+    rewrite("dvc.lock", yaml.safe_dump(recorded, sort_keys=False))
+    manifest = json.loads(Path("artifact/artifact.json").read_text())
+    Path("artifact/artifact.json").write_text(json.dumps(manifest | {"head": moved}))
+    with pytest.raises(Error, match=r"no stage of dvc\.yaml writes reports/"):
+        run(base, moved)
+    assert tip(base) == moved
 
 
 FORGED = {

@@ -12,7 +12,7 @@ import starter
 from github_double import BOT, HEAD
 from trunkline import cli, findings, params
 from trunkline.clients import cml as cml_client
-from trunkline.clients import files, reports
+from trunkline.clients import dvc, files, reports
 from trunkline.errors import Error
 from trunkline.operations import comment
 from trunkline.records import Report
@@ -38,7 +38,8 @@ def write_report(text: str) -> None:
 def project(in_tmp, double, monkeypatch) -> Path:
     """A job for pull request 42 whose reports all pass, on a machine without CML."""
     github_double.job(double, in_tmp, monkeypatch)
-    monkeypatch.setattr(reports, "changed_stages", lambda: [])
+    monkeypatch.setattr(dvc, "changed_stages", lambda: [])
+    monkeypatch.setattr(reports, "unwritten", lambda steps, folder: [])
     if shutil.which(cml_client.COMMAND):
         monkeypatch.setattr(cml_client, "COMMAND", "cml-is-not-here")
     judge(Verdict.PASS)
@@ -222,7 +223,7 @@ def test_only_a_pass_is_a_success():
 
 
 def test_stale_reports_are_no_success(project, double, monkeypatch):
-    monkeypatch.setattr(reports, "changed_stages", lambda: ["train"])
+    monkeypatch.setattr(dvc, "changed_stages", lambda: ["train"])
     write_report("## support-triage: inconclusive")
     run(project)
     assert double.statuses[0]["state"] == "pending"
@@ -472,12 +473,12 @@ def commits(merged, tmp_path, monkeypatch, double) -> Path:
     return clone
 
 
-def judge_commit(clone: Path, double, commit: str | None = None) -> tuple[str, Verdict]:
+def judge_commit(clone: Path, double, commit: str | None = None, base: str | None = None) -> tuple[str, Verdict]:
     starter.git(clone, "push", "-q", "origin", "HEAD:refs/heads/better")
     commit = commit or starter.git(clone, "rev-parse", "HEAD")
     double.commits.add(commit)
     settings = params.load(clone.parent / "base/params.yaml")
-    return comment.run(settings, lambda seconds: None, commit)
+    return comment.run(settings, lambda seconds: None, commit, base)
 
 
 def test_a_commits_own_reports_decide_and_the_status_is_set_on_it(commits, double):
@@ -489,6 +490,32 @@ def test_a_commits_own_reports_decide_and_the_status_is_set_on_it(commits, doubl
     assert (status["sha"], status["state"]) == (commit, "success")
     assert f"trunkline/gate for {commit} says" in double.threads[42][0]["body"]
     assert "what was found" in double.threads[42][0]["body"]
+
+
+def test_a_branch_that_changes_nothing_that_is_judged_gets_a_success_whatever_main_was_found_to_be(commits, double):
+    pr.found(commits, "compare", Verdict.FAIL)
+    pr.repro(commits, pull=True)
+    pr.page(commits, Verdict.FAIL)
+    main = pr.commit(commits, "merged all the same")
+    (commits / "notes.md").write_text("what we have learned")
+    pr.commit(commits, "notes")
+    assert judge_commit(commits, double)[1] is Verdict.FAIL
+    assert judge_commit(commits, double, base=main)[1] is Verdict.PASS
+    assert double.statuses[-1]["description"] == "support-triage: pass (nothing that is judged has changed)"
+    assert double.statuses[-1]["state"] == "success"
+    body = double.threads[42][0]["body"]
+    assert "## support-triage: pass\n\nNothing that is judged has changed: `dvc.lock` and the reports are" in body
+    assert "what was found" not in body, "which is another pull request's report"
+
+
+def test_a_commit_compared_with_what_serves_no_more_is_pending_and_says_what_to_do(commits, double):
+    for name in ("support-triage@v0.1.0", "support-triage#production#1"):
+        starter.git(commits, "tag", "-am", "support-triage v0.1.0", name)
+    starter.git(commits, "push", "-q", "--tags")
+    assert judge_commit(commits, double)[1] is Verdict.INCONCLUSIVE
+    assert double.statuses[-1]["state"] == "pending"
+    body = double.threads[42][0]["body"]
+    assert "compared with the untuned base model, but v0.1.0 serves in production: run 'trunkline pin'" in body
 
 
 def test_a_commit_that_forges_a_report_gets_no_success_and_its_page_is_not_shown(commits, double):

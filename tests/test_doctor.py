@@ -17,6 +17,7 @@ from trunkline.clients import cml, machine
 from trunkline.errors import Error
 from trunkline.operations import doctor
 from trunkline.operations.doctor import dvc, git, github
+from trunkline.operations.doctor import hub as hub_check
 from trunkline.operations.doctor import machine as machine_check
 from trunkline.operations.doctor.refs import matches
 from trunkline.verdict import Verdict
@@ -231,10 +232,14 @@ def follow(double, fix: str) -> None:
 def test_following_every_command_mends_everything(job):
     before = look()
     wrong = [diagnosis for diagnosis in before if diagnosis.verdict is FAIL]
-    names = ["branch rules", "gpu-pr", "tag rules", "registry", "production", "monitoring", "retraining"]
-    assert [diagnosis.name for diagnosis in wrong] == names
+    first = ["branch rules", "gpu-pr", "tag rules", "registry", "production", "env rules", "monitoring", "retraining"]
+    assert [diagnosis.name for diagnosis in wrong] == first, "where there is no environment nobody asks for its secrets"
     for diagnosis in wrong:
         follow(job, diagnosis.fix)
+    key = named(look(), "release key")
+    assert key.verdict is FAIL
+    assert "gh secret set RELEASE_KEY --env production < release_key" in key.fix
+    job.secrets["production"] = ["OTHER", "RELEASE_KEY"]
     online = {"name": "gpu-1", "status": "online", "labels": [{"name": "self-hosted"}, {"name": "GPU-PR"}]}
     job.runners.append(online)
     assert set(verdicts(look()).values()) == {PASS}
@@ -277,6 +282,25 @@ def test_a_tag_of_either_kind_must_be_kept(job):
     ):
         job.rulesets[:] = [ruleset | broken]
         assert named(look(), "tag rules").verdict is FAIL, broken
+
+
+def test_a_branch_of_an_environment_is_written_by_a_release_alone_and_rewritten_by_nobody(job):
+    read = {name: json.loads((ROOT / f".github/rulesets/{name}.json").read_text()) for name in ("env", "env-history")}
+    job.rulesets += [ruleset | {"id": number} for number, ruleset in enumerate(read.values())]
+    assert named(look(), "env rules").verdict is PASS
+    assert "bypass_actors" not in str(read["env-history"]["rules"]) and read["env-history"]["bypass_actors"] == []
+    for name, ruleset in enumerate(read.values()):
+        for rule in ruleset["rules"]:
+            job.rulesets[name] = ruleset | {"id": name, "rules": [one for one in ruleset["rules"] if one != rule]}
+            found = named(look(), "env rules")
+            assert found.verdict is FAIL, rule
+            assert [*read][name] + ".json" in found.fix
+        job.rulesets[name] = ruleset | {"id": name}
+    job.rulesets[0] = read["env"] | {
+        "id": 0,
+        "conditions": {"ref_name": {"include": ["refs/heads/main"], "exclude": []}},
+    }
+    assert "creation and update" in named(look(), "env rules").found
 
 
 def test_an_environment_with_secrets_is_for_main_alone_and_the_gpus_for_pull_requests(job):
@@ -392,6 +416,49 @@ def test_an_origin_that_is_not_on_github_is_said(job, monkeypatch, address):
 )
 def test_patterns_are_githubs(ref, pattern, expected):
     assert matches(ref, [pattern]) is expected
+
+
+# The Hub.
+
+
+@pytest.mark.parametrize(
+    ("role", "model", "expected"),
+    [
+        ("writers", True, {"token": PASS, "model": PASS}),
+        ("readers", True, {"token": PASS, "model": FAIL}),
+        ("writers", False, {"token": PASS, "model": INCONCLUSIVE}),
+        ("nobody", True, {"token": FAIL}),
+        (None, True, {"token": INCONCLUSIVE}),
+    ],
+)
+def test_a_token_of_the_hub_must_be_one_that_may_write_there(hub, monkeypatch, role, model, expected):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    if role:
+        monkeypatch.setenv("HF_TOKEN", "hf_mine")
+        hub.writers = {"hf_mine"} if role == "writers" else set()
+        hub.readers = {"hf_mine"} if role == "readers" else set()
+    if model:
+        hub.publish("acme/triage", {"README.md": b"a model"})
+    found = hub_check.check("acme/triage")
+    assert verdicts(found) == expected
+    assert "hf_mine" not in str(found)
+    assert not [request for request in hub.asked if not request.startswith("GET ")], "nothing is written"
+    assert all(diagnosis.fix for diagnosis in found if diagnosis.verdict is not PASS)
+
+
+def test_a_hub_that_does_not_answer_is_said(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    hub.writers.add("hf_mine")
+    hub.fail("whoami", status=500)
+    assert "answers HTTP 500" in named(hub_check.check("acme/triage"), "token").found
+
+
+def test_the_hub_is_asked_only_where_releases_go_there(clone, hub, monkeypatch):
+    monkeypatch.setattr(doctor.github, "check", lambda comment_with, wait: github.Parts([], [], []))
+    assert "Hugging Face Hub" not in doctor.run(starter.settings(clone))[0]
+    assert hub.asked == []
+    page = doctor.run(starter.settings(clone, release__hub="acme/triage"))[0]
+    assert "publish releases on the Hugging Face Hub: " in page
 
 
 # The whole.

@@ -198,18 +198,44 @@ def test_weights_that_are_nowhere_are_named(repository):
 
 
 def test_a_corrupted_cache_object_is_never_used(repository):
-    """DVC trusts its cache: only the hash in the bundle tells."""
+    """DVC trusts its cache; what is fetched here is hashed."""
     settings = starter.settings(repository)
     pin.run(settings, "HEAD")
     content = (repository / "models/candidate/adapter_model.safetensors").read_text()
+    shutil.copytree(repository / ".dvc/cache", repository / "made/objects")
     for cached in (repository / ".dvc/cache").rglob("*"):
         if cached.is_file() and cached.read_text() == content:
             cached.chmod(0o644)
             cached.write_text("garbage")
             cached.chmod(0o444)
-    with pytest.raises(Error, match="is not the file that was trained"):
+    with pytest.raises(Error, match="adapter_model.safetensors is damaged in the local DVC cache"):
         production.run(settings)
     assert not production.FOLDER.exists()
+    remote(repository, "storage", repository / "made/objects")
+    production.run(settings)
+    assert (production.FOLDER / "adapter_model.safetensors").read_text() == content, "the remote has it whole"
+
+
+def remote(folder: Path, name: str, kept: Path) -> None:
+    """Let the DVC remote be a folder beside the repository that holds these objects."""
+    if kept.exists():
+        shutil.copytree(kept, folder / name, dirs_exist_ok=True)
+    (folder / ".dvc/config").write_text(f"[core]\n    remote = {name}\n['remote \"{name}\"']\n    url = ../{name}\n")
+
+
+def test_what_was_trained_before_the_remote_moved_is_fetched_from_where_it_is_now(repository):
+    """The commit's own configuration names a remote that is gone."""
+    settings = starter.settings(repository)
+    remote(repository, "old", repository / ".dvc/cache")
+    starter.git(repository, "commit", "-qam", "keep objects in old")
+    (repository / "old").rename(repository / "new")
+    shutil.rmtree(repository / ".dvc/cache")
+    remote(repository, "new", repository / "nothing")
+    starter.git(repository, "commit", "-qam", "keep objects in new")
+    assert "pins HEAD~1" in pin.run(settings, "HEAD~1")
+    production.run(settings)
+    assert (production.FOLDER / "adapter_model.safetensors").read_text() == "first"
+    assert not list(production.FOLDER.parent.glob("*partial*")), "nothing half fetched is left"
 
 
 def test_a_broken_pin_is_refused(repository):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 import pull_request as pr
 import starter
@@ -110,6 +111,32 @@ def test_an_input_outside_of_the_repository_is_looked_up_only_where_that_is_aske
     path.write_text("two")
     assert pipeline.stale(clone) == {}
     assert list(pipeline.stale(clone, outside=True)) == ["data", "train", "compare"]
+
+
+REPORTS = [Path(f"reports/{step}.json") for step in ("data", "compare", "more")]
+
+
+def test_a_report_is_of_the_stage_that_writes_it_or_of_nobody(clone):
+    assert pipeline.unwritten(clone, REPORTS) == [REPORTS[2]]
+    text = pr.PIPELINE[: pr.PIPELINE.index("  compare:")]
+    (clone / "dvc.yaml").write_text(text)
+    assert told(clone) == []
+    assert pipeline.unwritten(clone, REPORTS) == REPORTS[1:]
+    (clone / "dvc.yaml").unlink()
+    assert told(clone) == []
+    assert pipeline.unwritten(clone, REPORTS) == REPORTS
+
+
+def test_a_report_put_under_dvc_by_hand_is_of_no_stage(clone):
+    (clone / "dvc.yaml").unlink()
+    starter.git(clone, "rm", "-q", "--cached", "reports/compare.json")
+    with pr.standing_in(clone), Repo() as repo:
+        repo.add("reports/compare.json")
+    try:
+        assert told(clone) == []
+        assert REPORTS[1] in pipeline.unwritten(clone, REPORTS)
+    finally:
+        starter.git(clone, "reset", "-q", "--hard")
 
 
 def test_a_folder_without_dvc_is_an_error(tmp_path):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from dvc.exceptions import DvcException
 
 import pull_request as pr
 import starter
@@ -50,12 +51,59 @@ def test_without_a_report_of_training_only_the_budget_is_told(clone):
 
 
 @pytest.mark.parametrize("text", ["<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> better\n", "stages: [", "[]"])
-def test_a_lock_that_cannot_be_read_has_to_be_made_again_and_says_how(clone, output, text):
+def test_a_lock_that_cannot_be_read_is_an_error_with_the_command_as_no_run_could_read_it_either(clone, output, text):
     (clone / "dvc.lock").write_text(text)
-    said = run(clone)
-    assert "git checkout --ours dvc.lock reports" in said
-    assert said.endswith("the pipeline has to run: dvc repro --pull")
+    with pytest.raises(Error, match=r"dvc\.lock") as caught:
+        run(clone)
+    assert "git checkout origin/main -- dvc.lock reports" in caught.value.hint
+    assert pr.outputs(output) == {}
+    with pr.standing_in(clone), pytest.raises(DvcException):
+        pr.repro(clone, pull=True)
+    starter.git(clone, "checkout", "-q", "origin/main", "--", "dvc.lock", "reports")
+    assert run(clone) == "nothing has changed: there is nothing to run"
+
+
+def test_without_a_lock_everything_has_to_run(clone, output):
+    (clone / "dvc.lock").unlink()
+    assert run(clone).endswith("3 stages have to run: dvc repro --pull")
     assert pr.outputs(output) == {"changed": "true"}
+
+
+def promoted(clone: Path) -> str:
+    """Let a commit of the clone serve in production, and return it."""
+    commit = starter.git(clone, "rev-parse", "HEAD")
+    for name in ("support-triage@v0.1.0", "support-triage#production#1"):
+        starter.git(clone, "tag", "-am", "support-triage v0.1.0", name)
+    starter.git(clone, "push", "-q", "--tags")
+    return commit
+
+
+def test_a_comparison_with_what_serves_no_more_is_not_run(clone, output):
+    commit = promoted(clone)
+    assert run(clone) == "nothing has changed: there is nothing to run", "and a branch that changes nothing may merge"
+    starter.settings(clone, train__epochs=2)
+    said = "compared with the untuned base model, but v0.1.0 serves in production: run `trunkline pin`"
+    assert run(clone).splitlines() == [
+        "train       params.yaml: train changed",
+        "compare     models/candidate is made again by train",
+        f"production  {said}",
+        "inconclusive: nothing is run before that is mended",
+    ]
+    assert pr.outputs(output) == {"changed": "false"}
+    pr.pin(clone, "v0.1.0", commit)
+    assert run(clone).endswith("2 stages have to run: dvc repro --pull")
+    assert pr.outputs(output) == {"changed": "true"}
+
+
+def test_a_pipeline_that_lost_a_stage_is_not_run(clone, output):
+    path = clone / "dvc.yaml"
+    path.write_text(
+        path.read_text().replace("    - reports/evaluate.json:\n        cache: false\n", "").replace("gate", "data")
+    )
+    said = run(clone)
+    assert "evaluate    no stage of dvc.yaml writes reports/evaluate.json" in said
+    assert said.endswith("inconclusive: nothing is run before that is mended")
+    assert pr.outputs(output) == {"changed": "false"}
 
 
 def test_a_pipeline_that_cannot_be_read_is_an_error_and_no_verdict(clone, output):

@@ -43,7 +43,7 @@ def test_a_pull_request_trains_once_and_its_merge_trains_nothing(world, double, 
     assert pr.ran(world)[len(before) :] == ["train", "compare"]
     pr.page(runner, Verdict.PASS)
     assert step(runner, monkeypatch, "push") == 0
-    assert "holds all 9 objects" in capsys.readouterr().out
+    assert "holds all 12 objects" in capsys.readouterr().out
 
     # report: a hosted runner with the base branch's code and the right to write.
     base = pr.cloned(world, "base")

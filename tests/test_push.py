@@ -26,13 +26,14 @@ def run(folder: Path) -> str:
 def test_a_finished_run_is_proven_and_handed_over_with_its_commit(clone):
     head = starter.git(clone, "rev-parse", "HEAD")
     proven, advice, where = run(clone).splitlines()
-    assert proven.startswith("the remote storage holds all 11 objects of dvc.lock")
+    assert proven.startswith("the remote storage holds all 14 objects of dvc.lock")
     assert advice == "make DVC verify what it fetches: dvc remote modify storage verify true"
-    assert where == f"artifact/ holds the 9 files of {head[:12]} to adopt"
+    assert where == f"artifact/ holds the 11 files of {head[:12]} to adopt"
     named, found = artifact.read(clone / "artifact")
     assert named == head
     assert found["dvc.lock"] == (clone / "dvc.lock").read_bytes()
-    assert set(found) == {"dvc.lock", *(f"reports/{path.name}" for path in (clone / "reports").iterdir())}
+    written = (path.relative_to(clone) for path in (clone / "reports").rglob("*") if path.is_file())
+    assert set(found) == {"dvc.lock", *map(str, written)}
 
 
 def test_a_run_that_is_not_finished_hands_nothing_over(clone):

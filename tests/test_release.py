@@ -2,8 +2,7 @@
 
 import contextlib
 import json
-import multiprocessing
-import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,8 +11,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 from dvc.repo import Repo
 
+import finished
 import merged
 import starter
 from hub_double import TOKEN
@@ -26,7 +27,7 @@ from trunkline.clients.git import branches, tags
 from trunkline.clients.hub import upload
 from trunkline.errors import Error
 from trunkline.operations import release
-from trunkline.operations.release import contents, registering
+from trunkline.operations.release import comparing, contents, registering
 from trunkline.records import Base, Production, Report
 from trunkline.records.release import Approval, Decision, Manifest, message
 from trunkline.verdict import Check, Verdict
@@ -168,6 +169,28 @@ def test_the_next_commit_takes_the_version_that_bump_says(origin, runner, tmp_pa
     assert manifest(f"{MODEL}@v0.1.1").commit == head(runner)
 
 
+def test_a_commit_that_changes_only_texts_is_the_release_that_its_lock_has_already(origin, runner, remote):
+    first, _ = run()
+    before = objects_in(remote)
+    Path("notes.md").write_text("what we have learned")
+    commit = merged.commit(runner, "notes")
+    text, verdict = run("major")
+    assert (text, verdict) == (f"commit {commit[:12]} is already released as v0.1.0:\n{first}", Verdict.PASS)
+    assert (released(origin), objects_in(remote)) == ([f"{MODEL}@v0.1.0"], before)
+
+
+def test_the_same_lock_bundled_in_another_way_or_after_a_withdrawal_is_another_release(origin, runner):
+    run()
+    merged.configure(runner, serve__guard={"format@1": "flag"})
+    merged.commit(runner, "another guard")
+    run()
+    assert released(origin) == [f"{MODEL}@v0.1.0", f"{MODEL}@v0.2.0"]
+    for version in ("v0.1.0!", "v0.2.0!"):
+        starter.git(runner, "tag", "-am", "withdrawn", f"{MODEL}@{version}")
+    starter.git(runner, "push", "-q", "--tags")
+    assert run()[0].startswith(f"{MODEL}@v0.3.0\n")
+
+
 def test_a_shallow_clone_without_tags_fetches_them_and_goes_on_counting(origin, runner, tmp_path, monkeypatch):
     with second_runner(origin, tmp_path / "other", "main~1"):
         run("major")
@@ -225,6 +248,57 @@ def test_a_signed_release_verifies_by_the_public_key_in_git_and_a_changed_one_do
         signing.verify(back, settings)
 
 
+def traced(capsys, *options: str) -> tuple[int, str]:
+    capsys.readouterr()
+    code = cli.main(["trace", "v0.1.0", "--fetch", *options])
+    found = re.search(r"(verified|not here|BROKEN) signature .*", " ".join(capsys.readouterr().out.split()))
+    return code, found[0] if found else ""
+
+
+def sign_with(runner: Path, public: Path | None) -> None:
+    """Let params.yaml ask for the signature of this key, in `release.pub`; None: of one that is not here."""
+    if public is not None:
+        shutil.copyfile(public, runner / "release.pub")
+    merged.configure(runner, release__sign="key", release__public_key="release.pub" if public else "nowhere.pub")
+
+
+def test_a_trace_verifies_the_signature_by_the_key_that_must_have_signed_now(
+    runner, remote, tmp_path, monkeypatch, capsys
+):
+    private, public = key_pair(tmp_path, "release")
+    monkeypatch.setenv(signing.KEY, str(private))
+    sign_with(runner, public)
+    merged.commit(runner, "sign releases")
+    run()
+    code, shown = traced(capsys)
+    assert (code, shown) == (0, "verified signature model.sig of release.pub (it holds over all 5 files of the bundle)")
+    sign_with(runner, key_pair(tmp_path, "other")[1])
+    code, shown = traced(capsys)
+    assert code == 3
+    assert "BROKEN signature model.sig of release.pub (the release's signature does not hold" in shown
+    sign_with(runner, None)
+    assert traced(capsys)[0] == 4
+    sign_with(runner, public)
+    bundle = manifest(f"{MODEL}@v0.1.0").bundle
+    listing = json.loads(place_of(remote, bundle).read_text())
+    found = {row["relpath"]: row["md5"] for row in listing}
+    damage(remote, found["README.md"], b"a better card")
+    assert "does not hold" in traced(capsys)[1]
+    damage(remote, bundle, json.dumps([{"relpath": "../card.md", "md5": found["model.sig"]}]).encode())
+    code, shown = traced(capsys)
+    assert (code, "its bundle names a file outside of itself: ../card.md" in shown) == (3, True)
+    damage(remote, bundle, None)
+    code, shown = traced(capsys)
+    assert (code, "`--fetch` asks the DVC remote for the bundle" in shown) == (4, True)
+
+
+def test_a_release_from_before_releases_were_signed_is_not_verified(runner, remote, tmp_path, capsys):
+    run()
+    sign_with(runner, key_pair(tmp_path, "release")[1])
+    code, shown = traced(capsys)
+    assert (code, "not here signature" in shown, "released without one" in shown) == (4, True, True)
+
+
 @pytest.mark.slow
 def test_merged_weights_are_released_whole_and_answer_as_base_and_adapter_do(tiny_base, tmp_path, monkeypatch):
     import torch
@@ -270,6 +344,22 @@ def test_of_two_merged_commits_at_once_one_wins_and_the_other_takes_the_next_ver
     assert second.commit == head(runner)
     bundles.fetch(second, tmp_path / "back", params.load(Path("params.yaml")).release)
     assert Manifest.read(tmp_path / "back/manifest.json").version == "v0.2.0", "the bundle was built anew"
+
+
+def test_of_two_merged_commits_at_once_the_older_gets_no_newer_version(origin, runner, tmp_path, monkeypatch):
+    push, others = branches.push, [runner]
+
+    def overtaken(*arguments: object) -> None:
+        while others:
+            with contextlib.chdir(others.pop()):
+                run()
+        push(*arguments)
+
+    monkeypatch.setattr(branches, "push", overtaken)
+    problem = f"{MODEL}@v0.1.0 is of commit {head(runner)[:12]}, which follows commit {head(runner, 'HEAD~1')[:12]}"
+    with second_runner(origin, tmp_path / "other", "main~1"), pytest.raises(Error, match=problem):
+        run()
+    assert released(origin) == [f"{MODEL}@v0.1.0"]
 
 
 def test_of_two_runs_on_the_same_commit_one_release_comes(origin, runner, tmp_path, monkeypatch):
@@ -382,9 +472,15 @@ def test_a_commit_without_dvc_lock_or_pipeline_is_refused(origin, runner):
     Path("dvc.lock").unlink()
     refused(origin, "compare would run again (it has not run yet)")
     Path("dvc.yaml").unlink()
-    merged.commit(runner, "no pipeline")
-    with pytest.raises(Error, match="this commit has no pipeline: dvc.yaml is not in it"):
-        run()
+    refused(origin, "no stage of dvc.yaml writes reports/base.json", "no stage of dvc.yaml writes reports/compare.json")
+
+
+def test_a_pipeline_that_lost_a_stage_is_refused_though_dvc_has_nothing_to_run(origin, runner):
+    content = yaml.safe_load(Path("dvc.yaml").read_text())
+    del content["stages"]["compare"]
+    Path("dvc.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    text = refused(origin, "no stage of dvc.yaml writes reports/compare.json")
+    assert "would run again" not in text
 
 
 def judged(verdict: Verdict) -> None:
@@ -399,9 +495,48 @@ def test_a_failed_candidate_is_never_released(origin, runner):
     refused(origin, "gate.margin: as the test wants", "not released (fail)", verdict=Verdict.FAIL)
 
 
-def test_an_inconclusive_one_needs_a_human_who_is_recorded(origin, runner, capsys):
-    judged(Verdict.INCONCLUSIVE)
-    assert "--approved-by NAME --reason" in refused(origin, "not released (inconclusive)", approved=False)
+@pytest.mark.parametrize("verdict", [Verdict.PASS, Verdict.INCONCLUSIVE])
+def test_a_comparison_that_was_written_by_hand_is_refused_though_dvc_lock_records_it(origin, runner, verdict):
+    judged(verdict)
+    merged.commit(runner, "a report of somebody's own")
+    with pytest.raises(Error, match="reports/compare.json is not what the answers of both models say: "):
+        run(by="grace", reason="I looked at it")
+    assert released(origin) == []
+
+
+def test_answers_that_the_comparison_is_not_of_are_refused(origin, runner, built, remote, tmp_path):
+    """Predictions of another run, with their hash in dvc.lock and their objects in the remote."""
+    work = Path(shutil.copytree(built.work, tmp_path / "work"))
+    finished.predict(work, "candidate", finished.share(merged.COUNT, 0.60, seed=3))
+    (work / ".dvc/config").write_bytes((runner / ".dvc/config").read_bytes())
+    (work / ".dvc/config.local").write_bytes((runner / ".dvc/config.local").read_bytes())
+    with contextlib.chdir(work), Repo() as repo:
+        repo.commit(force=True)
+    merged.push(work)
+    shutil.copyfile(work / "dvc.lock", "dvc.lock")
+    merged.commit(runner, "other answers")
+    with pytest.raises(Error, match="is not what the answers of both models say: verdict is 'pass', not 'fail'"):
+        run()
+    assert released(origin) == []
+
+
+@pytest.fixture
+def undecided(built, origin, runner, tmp_path) -> Path:
+    """The runner at a merged commit whose candidate is neither shown to be as good nor to be worse."""
+    work = Path(shutil.copytree(built.work, tmp_path / "work"))
+    starter.git(work, "remote", "set-url", "origin", str(origin))
+    merged.run(work, "third candidate", right=0.70)
+    merged.commit(work, "third candidate")
+    merged.push(work)
+    starter.git(runner, "pull", "-q", "origin", "main")
+    return runner
+
+
+def test_an_inconclusive_one_needs_a_human_who_is_recorded(origin, undecided, capsys):
+    text, verdict = run()
+    assert (verdict, released(origin)) == (Verdict.INCONCLUSIVE, [])
+    assert "not released (inconclusive)" in text
+    assert "--approved-by NAME --reason" in text
     assert cli.main(["release"]) == 4
     assert "not released" in capsys.readouterr().out
     with pytest.raises(Error, match="go together"):
@@ -413,7 +548,7 @@ def test_an_inconclusive_one_needs_a_human_who_is_recorded(origin, runner, capsy
     found = manifest(f"{MODEL}@v0.1.0")
     assert found.approval == Approval(by="grace", reason=why)
     assert found.verdict is Verdict.INCONCLUSIVE
-    bundles.fetch(found, runner / ".trunkline/back", params.load(Path("params.yaml")).release)
+    bundles.fetch(found, undecided / ".trunkline/back", params.load(Path("params.yaml")).release)
     card = Path(".trunkline/back/README.md").read_text()
     assert "grace let it through: the holdout is small &#60;img" in card
     assert "](https" not in card
@@ -447,7 +582,7 @@ def test_a_comparison_with_what_serves_no_more_is_stale(origin, runner, tmp_path
         promote("v0.1.0", head(Path()))
     text, verdict = run(by="grace", reason="I looked at it")
     assert verdict is Verdict.INCONCLUSIVE
-    assert "compared with the untuned base model, but production is v0.1.0 now" in text
+    assert "compared with the untuned base model, but v0.1.0 serves in production: run `trunkline pin`" in text
     assert released(origin) == [f"{MODEL}@v0.1.0"]
 
 
@@ -462,7 +597,7 @@ def test_production_that_is_promoted_during_the_release_makes_it_stale(origin, r
         return facts(*arguments)
 
     monkeypatch.setattr(release.manifest, "facts", meanwhile)
-    with pytest.raises(Error, match="but production is v0.1.0 now: it was promoted while"):
+    with pytest.raises(Error, match="but v0.1.0 serves in production: run `trunkline pin`: it was promoted while"):
         run()
 
 
@@ -470,7 +605,7 @@ def test_before_the_first_promotion_only_the_base_model_is_production(origin, ru
     commit = head(runner, "HEAD~1")
     pin = Production(release="mine", revision=commit, weights="0" * 32 + ".dir", partitions=())
     files.write_text(Path("data/production.json"), pin.text())
-    refused(origin, "compared with mine, but nothing was promoted to production yet")
+    refused(origin, "compared with mine, but nothing serves in production: run `trunkline pin`")
 
 
 # ---- data and weights
@@ -577,6 +712,7 @@ def test_without_a_remote_a_damaged_object_of_the_cache_is_named(built, origin, 
 STEPS = {
     "the commit is proven": (pipeline, "stale"),
     "data and weights are fetched": (contents, "gather"),
+    "the comparison is made again": (comparing, "check"),
     "the bundle is stored": (objects, "store"),
     "the bundle was fetched back": (bundles, "fetch"),
     "the Hub has the commit": (upload, "publish"),
@@ -587,23 +723,23 @@ STEPS = {
 }
 
 
+# A process of its own and no fork: the threads of polars do not survive one.
+FATAL = """
+import importlib, os, sys
+from trunkline import cli
+module, name = importlib.import_module(sys.argv[1]), sys.argv[2]
+real = getattr(module, name)
+def fatal(*arguments, **named):
+    real(*arguments, **named)
+    os._exit(9)
+setattr(module, name, fatal)
+os._exit(cli.main(["release"]))
+"""
+
+
 def killed_after(module: ModuleType, name: str) -> int:
-    """Run the release in a process of its own that ends, as by `kill -9`, right after a function has returned."""
-
-    def play() -> None:
-        real = getattr(module, name)
-
-        def fatal(*arguments: object, **named: object) -> None:
-            real(*arguments, **named)
-            os._exit(9)
-
-        setattr(module, name, fatal)
-        os._exit(cli.main(["release"]))
-
-    child = multiprocessing.get_context("fork").Process(target=play)
-    child.start()
-    child.join(60)
-    return int(child.exitcode or 0)
+    """Run the release in a process that ends, as by `kill -9`, right after a function has returned."""
+    return subprocess.run([sys.executable, "-c", FATAL, module.__name__, name], timeout=300).returncode
 
 
 @pytest.mark.slow
@@ -636,12 +772,24 @@ def test_a_hub_that_fails_leaves_no_release(origin, runner, hub, monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_real_processes_on_two_commits_end_in_two_versions_and_on_one_commit_in_one(origin, runner, tmp_path):
+def test_of_real_processes_on_two_commits_each_commit_has_one_version_and_the_newer_the_newer(origin, runner, tmp_path):
     others = [merged.clone(origin, tmp_path / f"other-{number}") for number in range(2)]
     starter.git(others[0], "checkout", "-q", "main~1")
-    command = [sys.executable, "-m", "trunkline", "release"]
-    racing = [subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) for folder in (runner, *others)]
-    told = [one.communicate(timeout=120)[0].splitlines()[0] for one in racing]
-    assert [one.returncode for one in racing] == [0, 0, 0]
-    assert told[0] == told[2], "the same commit"
-    assert sorted({told[0], told[1]}) == released(origin) == [f"{MODEL}@v0.1.0", f"{MODEL}@v0.2.0"]
+    racing = [
+        subprocess.Popen(
+            [sys.executable, "-m", "trunkline", "release"],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for folder in (runner, others[0], others[1])
+    ]
+    (newer, _), (older, why), (again, _) = [one.communicate(timeout=120) for one in racing]
+    assert newer.splitlines()[0] == again.splitlines()[0], "the same commit"
+    if racing[1].returncode:
+        assert "an older commit gets no newer version" in why
+        assert released(origin) == [newer.splitlines()[0]] == [f"{MODEL}@v0.1.0"]
+    else:
+        assert released(origin) == [older.splitlines()[0], newer.splitlines()[0]]
+    assert [one.returncode for one in racing][::2] == [0, 0]

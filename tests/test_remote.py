@@ -15,7 +15,7 @@ import starter
 from trunkline.clients import remote
 from trunkline.errors import Error
 
-OBJECTS = 11  # raw data, examples, a model of two files, seven reports
+OBJECTS = 14  # raw data, examples, a model of two files, seven reports, a folder of two plots
 
 
 @pytest.fixture
@@ -32,9 +32,11 @@ def pr_storage(clone: Path) -> Path:
 
 
 def stored(clone: Path, folder: bool = False) -> Path:
-    """An object of the remote: a folder's listing, or a file."""
-    found = (path for path in (pr_storage(clone) / "files").rglob("*") if path.is_file())
-    return next(path for path in sorted(found) if path.name.endswith(".dir") == folder)
+    """An object of the remote: the model's listing, or a file."""
+    found = sorted(path for path in (pr_storage(clone) / "files").rglob("*") if path.is_file())
+    if folder:
+        return next(path for path in found if path.name.endswith(".dir") and "examples.txt" in path.read_text())
+    return next(path for path in found if not path.name.endswith(".dir"))
 
 
 def configure(clone: Path, **options: object) -> None:

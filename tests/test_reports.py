@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from trunkline.clients import files, reports
 from trunkline.errors import Error
 from trunkline.records import Report
@@ -17,4 +19,4 @@ def test_what_is_there_is_read_and_what_is_not_has_its_reason(in_tmp):
 
 
 def test_asking_dvc_outside_a_pipeline_answers_with_the_reason(in_tmp):
-    assert isinstance(reports.changed_stages(), Error)
+    assert isinstance(reports.here(("data",), Path("data/production.json")).changed, Error)

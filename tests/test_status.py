@@ -45,7 +45,8 @@ def test_what_serves_what_is_pinned_and_what_waits(clone, capsys):
     shown = status(capsys)
     assert f"{MODEL}: the latest release is v1.1.0, of 2026-11-20T10:00:00+00:00 by ann" in shown
     assert "not promoted" not in shown
-    assert "data/production.json pins the untuned base model, but production serves v1.1.0: `trunkline pin`" in shown
+    said = "compared with the untuned base model, but v1.1.0 serves in production: run `trunkline pin`"
+    assert f"- {said}" in shown
 
     pin("v1.1.0", commits["v1.1.0"])
     assert "- data/production.json pins what production serves: v1.1.0" in status(capsys)
@@ -54,7 +55,7 @@ def test_what_serves_what_is_pinned_and_what_waits(clone, capsys):
     row = next(line for line in shown.splitlines() if line.startswith("production"))
     assert row.split()[1] == "v1.0.0"
     assert row.endswith("bob  worse; pinned: only a release newer than v1.1.0 is promoted")
-    assert "but production serves v1.0.0" in shown
+    assert "compared with v1.1.0, but v1.0.0 serves in production" in shown
 
 
 def test_a_branch_that_says_otherwise_is_told_and_mended(clone, capsys):

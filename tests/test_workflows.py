@@ -18,7 +18,8 @@ INHERITED = "    uses: ./.github/workflows/retrain.yml\n    secrets: inherit\n"
 # Per mistake: the rule that finds it, the workflow, and what is written instead of what.
 MISTAKES: list[tuple[Callable, str, str, str]] = [
     (rules.triggers, "model-pr", "  pull_request:\n", "  pull_request_target:\n"),
-    (rules.triggers, "checks", "  merge_group:\n", "  merge_group:\n  issue_comment:\n"),
+    (rules.triggers, "checks", "  pull_request:\n", "  pull_request:\n  issue_comment:\n"),
+    (rules.triggers, "checks", "  pull_request:\n", "  pull_request:\n  merge_group:\n"),  # nobody judges its commits
     (rules.triggers, "checks", "    branches: [main]\n", ""),
     (rules.triggers, "model-pr", ", ready_for_review", ""),
     (rules.triggers, "release", "    paths: [dvc.lock]\n", ""),
@@ -30,6 +31,9 @@ MISTAKES: list[tuple[Callable, str, str, str]] = [
     (rules.environments, "release", "    environment: production\n", ""),
     (rules.environments, "model-pr", "    environment: gpu-pr\n", "    environment: production\n"),
     (rules.concurrency, "release", "cancel-in-progress: false", "cancel-in-progress: true"),
+    (rules.concurrency, "release", "      group: register-${{ github.sha }}\n", "      group: release\n"),
+    (rules.concurrency, "release", "permissions: {}\n", "permissions: {}\nconcurrency: {group: release}\n"),
+    (rules.triggers, "release", "options: [major, minor, patch]", "options: [minor]"),
     (rules.concurrency, "model-pr", "cancel-in-progress: true", "cancel-in-progress: false"),
     (rules.concurrency, "model-pr", "model-pr-${{ github.event.pull_request.number }}", "model-pr"),
     (rules.timeouts, "release", "    timeout-minutes: 120\n", ""),

@@ -53,10 +53,25 @@ def build(folder: Path, layers: int = 3, vocabulary: int = 512, seed: int = 0, r
 def build_lively(folder: Path, rope_theta: float = 10_000.0) -> Path:
     """A model as `build` writes it, but with answers that vary: one alone repeats the prompt's last token."""
     build(folder, rope_theta=rope_theta)
+    return _scaled(folder, layers=10, embeddings=1)
+
+
+def build_teachable(folder: Path) -> Path:
+    """A model as `build` writes it, but one that an adapter teaches to tell three kinds of messages apart.
+
+    With embeddings as small as `build` draws them no answer is ever much likelier than another.
+    """
+    build(folder)
+    return _scaled(folder, layers=5, embeddings=20)
+
+
+def _scaled(folder: Path, layers: float, embeddings: float) -> Path:
     weights = safetensors.torch.load_file(folder / "model.safetensors")
     for name, tensor in weights.items():
         if ".layers." in name and tensor.dim() == 2:
-            tensor.mul_(10)
+            tensor.mul_(layers)
+        elif "embed_tokens" in name:
+            tensor.mul_(embeddings)
     safetensors.torch.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     record(folder)
     return folder

@@ -13,11 +13,11 @@ import yaml
 FOLDER = Path(__file__).parent.parent / ".github"
 HOSTED = "ubuntu-24.04"
 GPU = ["self-hosted", "gpu-pr"]
+BUMP = {"type": "choice", "options": ["major", "minor", "patch"], "default": "minor"}
 SERVING = ["self-hosted", "serving"]
 TRIGGERS: dict[str, Any] = {
     "checks": {
         "pull_request": None,
-        "merge_group": None,
         "push": {"branches": ["main"]},
         "workflow_dispatch": None,
     },
@@ -26,7 +26,7 @@ TRIGGERS: dict[str, Any] = {
     },
     "release": {
         "push": {"branches": ["main"], "paths": ["dvc.lock"]},
-        "workflow_dispatch": {"inputs": {"reason": {"required": True, "type": "string"}}},
+        "workflow_dispatch": {"inputs": {"reason": {"required": True, "type": "string"}, "bump": BUMP}},
     },
     "monitor": {"schedule": [{"cron": "23 * * * *"}], "workflow_dispatch": None},
     "retrain": {
@@ -58,6 +58,7 @@ RUNNERS = {"model-pr/train": GPU, "monitor/monitor": SERVING, "retrain/retrain":
 # Steps that may see a secret or the token, by a word of theirs; nothing else in these jobs may, and no other job.
 TRUSTED = {
     "release/register": ("DVC_CONFIG", "SIGNING_KEY", "trunkline release"),
+    "release/promote": ("actions/checkout",),
     "monitor/monitor": ("DVC_CONFIG", "trunkline monitor"),
     "retrain/retrain": ("DVC_CONFIG", "trunkline monitor", "trunkline retrain", "actions/checkout"),
 }
@@ -70,7 +71,9 @@ CALLED = {"monitor/retrain": "./.github/workflows/retrain.yml"}
 CONCURRENCY = {
     "checks": ("checks-${{ github.head_ref || github.ref }}", "${{ github.ref != 'refs/heads/main' }}"),
     "model-pr": ("model-pr-${{ github.event.pull_request.number }}", True),
-    "release": ("release", False),
+    # Of runs that wait in a group GitHub keeps one: a release must not wait behind another, or it may never come.
+    "release/register": ("register-${{ github.sha }}", False),
+    "release/promote": ("promote", False),
     "monitor": ("monitor", False),
     "retrain": ("retrain", False),
 }
@@ -137,7 +140,8 @@ def environments(workflows: Workflows) -> list[str]:
 
 
 def concurrency(workflows: Workflows) -> list[str]:
-    found = {name: workflow.get("concurrency", {}) for name, workflow in workflows.read.items()}
+    places = {**workflows.read, **{job.place: job.content for job in workflows.jobs()}}
+    found = {name: content["concurrency"] for name, content in places.items() if "concurrency" in content}
     return _differences(
         CONCURRENCY, {name: (one.get("group"), one.get("cancel-in-progress")) for name, one in found.items()}
     )

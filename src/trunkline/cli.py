@@ -58,7 +58,10 @@ OPERATIONS = {
 }
 _BY = {"metavar": "NAME", "help": "who decides; default: whoever GitHub Actions or Git's configuration names"}
 # What an operation takes besides params.yaml: the arguments of `run`, as the parser names them.
-_COMMIT = {"--commit": {"metavar": "SHA", "help": "judge what this commit holds instead of the working tree"}}
+_COMMIT = {
+    "--commit": {"metavar": "SHA", "help": "judge what this commit holds instead of the working tree"},
+    "--base": {"metavar": "SHA", "help": "with --commit: of the branch it goes to; what is judged there alike passes"},
+}
 ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
     "deploy": {
         "target": {"choices": ("kubernetes", "haproxy"), "help": "for what to write"},

@@ -9,8 +9,8 @@ from trunkline.errors import Error
 # Git writes these around the two sides of a conflict.
 _MARKERS = re.compile(rb"^(<{7}|={7}|>{7}|\|{7})(\s|$)", re.MULTILINE)
 RESOLVE = (
-    "take either side, for example `git checkout --ours dvc.lock reports`, run `dvc repro --pull` and commit both:"
-    " what either side has run comes from the run cache"
+    "take either side, for example `git checkout origin/main -- dvc.lock reports`, and push that, or what"
+    " `dvc repro --pull` makes of it: what either side has run comes from the run cache"
 )
 
 

@@ -39,23 +39,23 @@ def fetch(manifest: Manifest, folder: Path, params: ReleaseParams) -> None:
         verify(manifest, partial, params)
 
 
-def verify(manifest: Manifest, folder: Path, params: ReleaseParams) -> None:
-    """Check that a bundle is what its tag says, byte for byte, and signed by who must sign it.
-
-    Raises:
-        Error: it is not.
-    """
-    _compare(manifest, folder)
-    signing.verify(folder, params)
-
-
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 by name of a bundle's weights and their configuration."""
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return {name: files.sha256(path) for name, path in found.items() if name not in BESIDE}
 
 
-def _compare(manifest: Manifest, folder: Path) -> None:
+def verify(manifest: Manifest, folder: Path, params: ReleaseParams) -> None:
+    """Check that a folder is the bundle of a release, and that the right signer signed it.
+
+    Args:
+        manifest: of the release's tag.
+        folder: with the bundle's files and no others.
+        params: say who must have signed it.
+
+    Raises:
+        Error: it is not what the tag says, byte for byte, or the signature does not hold.
+    """
     name = f"{manifest.model}@{manifest.version}"
     hint = "do not serve it: fetch it anew; if it stays so, the bundle or the tag was changed"
     if Manifest.read(folder / MANIFEST) != manifest.model_copy(update={"bundle": None, "hub": None}):
@@ -64,3 +64,4 @@ def _compare(manifest: Manifest, folder: Path) -> None:
     if found != manifest.weights:
         changed = {one for one, _ in found.items() ^ manifest.weights.items()}
         raise Error(f"the bundle of {name} does not hold what its tag says: {', '.join(sorted(changed))}", hint)
+    signing.verify(folder, params)

@@ -6,9 +6,10 @@ be missing: a source file or a report that is gone is a change.
 """
 
 import os
+from collections.abc import Callable, Iterable
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
@@ -20,6 +21,8 @@ _ALWAYS = "it is declared to run always"
 _FROZEN = "it is frozen: `dvc unfreeze` it"
 _NEVER = "it has not run yet"
 _COMMAND = "its command changed"
+
+Found = TypeVar("Found")
 
 
 def stale(folder: Path, outside: bool = False) -> dict[str, list[str]]:
@@ -34,12 +37,35 @@ def stale(folder: Path, outside: bool = False) -> dict[str, list[str]]:
     Raises:
         Error: there is no DVC here, its files cannot be read, or DVC failed.
     """
+    return _asked(folder, lambda repo: _stale(repo, outside))
+
+
+def unwritten(folder: Path, paths: Iterable[Path]) -> list[Path]:
+    """Of these files, those that no stage writes: DVC calls them up to date whatever they say.
+
+    A stage that does is in `stale` until dvc.lock records what it has written.
+
+    Args:
+        paths: from the folder.
+
+    Raises:
+        Error: as of `stale`.
+    """
+    return _asked(folder, lambda repo: [path for path in paths if not _written(repo, path)])
+
+
+def _asked(folder: Path, question: Callable[[Any], Found]) -> Found:
     try:
         with Repo(str(folder)) as repo:
-            return _stale(repo, outside)
+            return question(repo)
     except DvcException as error:
         said = " ".join(str(error).split()).replace(os.path.relpath(folder) + os.sep, "")
         raise Error(f"DVC: {said}", "run `dvc status` to see why") from error
+
+
+def _written(repo: Any, path: Path) -> bool:  # noqa: ANN401
+    place = os.path.join(repo.root_dir, path)
+    return any(stage.cmd and _within(place, out.fs_path) for stage in repo.index.stages for out in stage.outs)
 
 
 def _stale(repo: Any, outside: bool) -> dict[str, list[str]]:  # noqa: ANN401

@@ -17,6 +17,7 @@ from dvc.fs import HTTPFileSystem
 from dvc.repo import Repo
 from dvc_data.hashfile.db import get_index
 from dvc_data.hashfile.hash import hash_file
+from dvc_data.hashfile.hash_info import HashInfo
 
 from trunkline.clients.progress import Progress
 from trunkline.errors import Error
@@ -73,7 +74,7 @@ def push() -> Proof:
             index.clear()
         repo.push(run_cache=True)
         # `dvc push --run-cache` leaves out what Git keeps, without which DVC cannot restore a run elsewhere.
-        repo.cloud.push({out.hash_info for out in _named(repo) if not out.use_cache})
+        repo.cloud.push(_kept_by_git(repo))
         return _prove(repo, remote, absent, _runs(repo, remote))
 
 
@@ -95,6 +96,17 @@ def _named(repo: Any) -> Iterator[Any]:  # noqa: ANN401
     for out in repo.index.outs:
         if out.hash_info and out.can_push and (out.use_cache or repo.cache.local.exists(out.hash_info.value)):
             yield out
+
+
+def _kept_by_git(repo: Any) -> set[HashInfo]:  # noqa: ANN401
+    """The hashes of reports in the cache; a folder's members each, as a folder's own hash brings its list alone."""
+    found: set[HashInfo] = set()
+    for out in _named(repo):
+        if not out.use_cache:
+            folder = _Object(str(out), out.hash_info.value, out.cache)
+            rows = _listing(out.cache, folder) if out.hash_info.isdir else []
+            found |= {out.hash_info, *(HashInfo(out.hash_name, row["md5"]) for row in rows)}
+    return found
 
 
 def _objects(repo: Any, local: bool) -> list[_Object]:  # noqa: ANN401

@@ -66,6 +66,23 @@ def listed(commit: str, *paths: str) -> list[str]:
     ]
 
 
+def contents(commit: str, *paths: str) -> dict[str, str]:
+    """Git's name of the content of every file of a commit below these paths of the current folder."""
+    rows = git("ls-tree", "-r", "-z", commit, "--", *paths).decode().split("\0")[:-1]
+    return {path: about.split()[2] for about, _, path in (row.partition("\t") for row in rows)}
+
+
+def fork(base: str, commit: str, remote: str = "origin") -> str | None:
+    """The last commit that a branch has from its base, both fetched where they are not here; None: they share none.
+
+    Raises:
+        Error: one of the two is neither here nor in the remote.
+    """
+    for one in (base, commit):
+        fetch(one, remote)
+    return attempt("merge-base", base, commit).stdout.decode().strip() or None
+
+
 def parents(commit: str) -> list[str]:
     """The commits that a commit follows."""
     return git("rev-list", "--parents", "--max-count=1", commit).decode().split()[1:]

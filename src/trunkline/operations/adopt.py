@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from trunkline import lock
-from trunkline.clients import artifact, git, pipeline, snapshot
+from trunkline import findings, lock
+from trunkline.clients import artifact, git, pipeline, reports, snapshot
 from trunkline.clients.git import branches
 from trunkline.clients.github import workflow
 from trunkline.errors import Error
@@ -124,9 +124,11 @@ def _message(head: str) -> str:
 def _check_current(made: str) -> None:
     """What `trunkline plan` will ask on the new commit; asked now, so that no run can follow its own commit."""
     with snapshot.of(made) as folder:
-        stale = pipeline.stale(folder)
+        stale, unwritten = pipeline.stale(folder), reports.unwritten(findings.REQUIRED, folder)
     if stale:
         stage, reasons = next(iter(stale.items()))
         raise Error(
             f"after the artifact {stage} would have to run again: {reasons[0]}", f"`dvc repro --pull`, then {_AGAIN}"
         )
+    if unwritten:
+        raise Error(findings.nobodys(unwritten[0]), f"correct dvc.yaml, `dvc repro --pull`, then {_AGAIN}")

@@ -7,12 +7,15 @@ token may not write, as for a fork, the job's summary shows the report instead.
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
-from trunkline import excerpt, findings
+from trunkline import excerpt, findings, registry
 from trunkline.clients import cml, reports
+from trunkline.clients.git import tags
 from trunkline.clients.github import Comment, GitHub, PullRequest, Refused, State, Workflow, workflow
 from trunkline.errors import Error
+from trunkline.findings import Judgement, Standing
 from trunkline.params import Params
 from trunkline.verdict import Verdict
 
@@ -28,6 +31,11 @@ STATES: dict[Verdict, State] = {
 MOST_CHARACTERS = 65_536 - cml.WATERMARK_CHARACTERS
 # GitHub takes 1 MiB of a step's summary, and a character has up to four bytes.
 MOST_OF_SUMMARY = 2**20 // 4
+
+_UNTOUCHED = (
+    "Nothing that is judged has changed: `dvc.lock` and the reports are those of the branch that this goes to, and no "
+    "stage has to run"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -45,13 +53,16 @@ class _Judged(NamedTuple):
     page: str | Error
 
 
-def run(params: Params, wait: Callable[[float], None] = time.sleep, commit: str | None = None) -> tuple[str, Verdict]:
+def run(
+    params: Params, wait: Callable[[float], None] = time.sleep, commit: str | None = None, base: str | None = None
+) -> tuple[str, Verdict]:
     """Set the status and post ``reports/report.md``.
 
     Args:
         wait: called with the seconds to wait before GitHub is asked again.
         commit: judge what this commit holds instead of the working tree, and set the status on it; 40 hex
             digits. A report that it lacks, or that is not of this verdict, is replaced by what was found.
+        base: as in ``trunkline gate``.
 
     Returns:
         What was done where, and the verdict that ``trunkline gate`` gives.
@@ -61,7 +72,7 @@ def run(params: Params, wait: Callable[[float], None] = time.sleep, commit: str 
             cannot be reached.
     """
     job = workflow.here()
-    judged = _judge_here(params, job) if commit is None else _judge(params, commit)
+    judged = _judge_here(params, job) if commit is None else _judge(params, commit, base)
     if job.pull is None:
         workflow.add_summary(_document(params, job, judged, MOST_OF_SUMMARY))
         return "this run has no pull request: the report is in the job's summary", judged.verdict
@@ -79,27 +90,35 @@ def run(params: Params, wait: Callable[[float], None] = time.sleep, commit: str 
 
 
 def _judge_here(params: Params, job: Workflow) -> _Judged:
-    found = findings.collect(reports.read(findings.REQUIRED), reports.changed_stages())
-    verdict = findings.verdict_of(found)
-    page = _of_verdict(reports.page(), verdict)
-    return _Judged(job.pull.head if job.pull else None, _sentence(params, found), verdict, page)
+    left = reports.here(findings.REQUIRED, Path(params.production.pinned))
+    judged = findings.judge(left.reports, Standing(left.changed, left.unwritten))
+    page = _of_verdict(left.page, judged.verdict)
+    return _Judged(job.pull.head if job.pull else None, _sentence(params, judged), judged.verdict, page)
 
 
-def _judge(params: Params, commit: str) -> _Judged:
-    left = reports.of_commit(commit, findings.REQUIRED)
-    found = findings.collect(left.reports, left.changed)
-    verdict = findings.verdict_of(found)
-    page = _of_verdict(left.page, verdict)
-    if isinstance(page, Error):
-        # Names of stages and messages of checks are not ours: nothing of them is rendered.
-        texts = (" ".join(finding.text.replace("`", "'").split()) for finding in found)
-        lines = [f"{finding.verdict}  {finding.step}  {text}" for finding, text in zip(found, texts, strict=True)]
-        page = f"## {params.project.name}: {verdict}\n\n{page.problem}.\n\n```text\n" + "\n".join(lines) + "\n```"
-    return _Judged(commit, _sentence(params, found), verdict, page)
+def _judge(params: Params, commit: str, base: str | None) -> _Judged:
+    left = reports.of_commit(commit, findings.REQUIRED, Path(params.production.pinned), base or None)
+    outdated = registry.outdated(left.pinned, registry.of(tags.known(), params.project.name))
+    judged = findings.judge(left.reports, Standing(left.changed, left.unwritten, outdated, left.inherited))
+    # The report there is of another pull request, where this one changes nothing.
+    page = Error(_UNTOUCHED, "") if judged.untouched else _of_verdict(left.page, judged.verdict)
+    shown = page if isinstance(page, str) else _found(params, judged, page.problem)
+    return _Judged(commit, _sentence(params, judged), judged.verdict, shown)
 
 
-def _sentence(params: Params, found: list[findings.Finding]) -> str:
-    return f"{params.project.name}: {findings.sentence(found)}"
+def _found(params: Params, judged: Judgement, why: str) -> str:
+    """What stands in the place of a report."""
+    page = f"## {params.project.name}: {judged.verdict}\n\n{why}."
+    if not judged.found:
+        return page
+    # Names of stages and messages of checks are not ours: nothing of them is rendered.
+    texts = (" ".join(finding.text.replace("`", "'").split()) for finding in judged.found)
+    lines = [f"{one.verdict}  {one.step}  {text}" for one, text in zip(judged.found, texts, strict=True)]
+    return f"{page}\n\n```text\n" + "\n".join(lines) + "\n```"
+
+
+def _sentence(params: Params, judged: Judgement) -> str:
+    return f"{params.project.name}: {judged.sentence}"
 
 
 def _of_verdict(page: str | Error, verdict: Verdict) -> str | Error:

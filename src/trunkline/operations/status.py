@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from trunkline import registry, terminal
+from trunkline.clients import reports
 from trunkline.clients.git import branches, tags
 from trunkline.errors import Error
 from trunkline.params import Params
@@ -117,12 +118,7 @@ def _waiting(state: Model) -> list[str]:
 
 def _pinned(path: Path, state: Model) -> str:
     """Whether the pull request's comparison is with what production serves."""
-    serves = state.environments.get(PRODUCTION)
-    try:
-        pinned = Production.read(path)
-    except Error as error:
-        return f"{error.problem}: `trunkline pin` writes it"
-    if pinned.revision == (serves.tag.commit if serves else None):
-        return f"{path} pins what production serves: {pinned.release or 'the untuned base model, as yet'}"
-    now = str(serves.named or serves.tag.commit[:12]) if serves else "no release"
-    return f"{path} pins {pinned.release or 'the untuned base model'}, but production serves {now}: `trunkline pin`"
+    pinned = reports.pinned(path)
+    name = pinned.release if isinstance(pinned, Production) else None
+    current = f"{path} pins what production serves: {name or f'{registry.UNTUNED}, as yet'}"
+    return registry.outdated(pinned, state) or current

@@ -6,6 +6,7 @@ assigns a version to an environment and ``<model>#<environment>!#<N>`` empties t
 for all environments of a model. The counter decides what came last, never a clock: two machines' clocks differ.
 """
 
+from trunkline.registry.compared import UNTUNED, outdated
 from trunkline.registry.grammar import (
     Assignment,
     Deprecation,
@@ -38,6 +39,7 @@ __all__ = [
     "FORGED",
     "PARTS",
     "PRODUCTION",
+    "UNTUNED",
     "Assigned",
     "Assignment",
     "Deprecation",
@@ -56,6 +58,7 @@ __all__ = [
     "is_version",
     "name",
     "of",
+    "outdated",
     "parse",
     "path",
     "pinnable",

@@ -75,15 +75,7 @@ def kept(path: Path) -> dict[str, str]:
 
 
 def fetch(revision: str, path: str, target: Path) -> None:
-    """Copy an output as it was in a commit of this repository to ``target``, from the cache or a remote.
+    """As `revisions.fetch`, which needs DVC's library: who only asks DVC's command line does not wait for that."""
+    from trunkline.clients.dvc import revisions
 
-    Raises:
-        Error: the commit has no such output, or neither the cache nor a remote holds it.
-    """
-    command = [sys.executable, "-m", "dvc", "get", ".", path, "--rev", revision, "--out", str(target), "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Error(
-            f"cannot fetch {path} of commit {revision[:12]}: {_last(done.stderr)}",
-            "run `dvc push` where that commit was made, and give this clone the same DVC remote",
-        )
+    revisions.fetch(revision, path, target)

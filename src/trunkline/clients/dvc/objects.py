@@ -56,13 +56,20 @@ def place() -> Place:
     Raises:
         Error: DVC is not set up here, or the remote's configuration is wrong.
     """
+    return places()[-1]
+
+
+def places() -> list[Place]:
+    """The cache of this repository, and its default DVC remote where one is configured; raises as `place`."""
     with _explained("DVC is not usable here", "run `dvc doctor` and `dvc remote list`"):
         repo = Repo()
         name = repo.config["core"].get("remote")
-        kept = repo.cloud.get_remote_odb(name) if name else repo.cache.local
-        # Not `kept` itself: on a local disk it removes what it finds damaged before anyone has seen it.
-        plain = HashFileDB(kept.fs, kept.path, hash_name=_MD5)
-        return Place(f"the DVC remote {name}" if name else "the local DVC cache", bool(name), plain)
+        kept = {"the local DVC cache": repo.cache.local}
+        if name:
+            kept[f"the DVC remote {name}"] = repo.cloud.get_remote_odb(name)
+        # Not those themselves: on a local disk they remove what they find damaged before anyone has seen it.
+        plain = {shown: HashFileDB(one.fs, one.path, hash_name=_MD5) for shown, one in kept.items()}
+        return [Place(shown, number > 0, one) for number, (shown, one) in enumerate(plain.items())]
 
 
 def fetch(

@@ -40,6 +40,11 @@ def everything() -> list[Tag]:
     ]
 
 
+def containing(commit: str) -> set[str]:
+    """The names of this clone's tags whose commit is this one or follows it."""
+    return set(git("for-each-ref", f"--contains={commit}", "--format=%(refname:strip=2)", "refs/tags").decode().split())
+
+
 def known() -> list[Tag]:
     """The tags that count: those of the remote ``origin``, fetched first; without one, this clone's.
 

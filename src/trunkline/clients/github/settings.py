@@ -140,6 +140,11 @@ class Settings:
         path = f"/environments/{quote(environment, safe='')}/deployment-branch-policies"
         return [read_as(_Named, row).name for row in self._rows(path, "branch_policies")]
 
+    def secrets(self, environment: str) -> set[str]:
+        """The names of an environment's secrets; what they hold nobody is told."""
+        path = f"/environments/{quote(environment, safe='')}/secrets"
+        return {read_as(_Named, row).name for row in self._rows(path, "secrets")}
+
     def runners(self) -> list[Runner]:
         """The self-hosted runners that are registered with the repository itself."""
         return [read_as(Runner, row) for row in self._rows("/actions/runners", "runners")]

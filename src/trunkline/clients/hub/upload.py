@@ -14,6 +14,7 @@ from huggingface_hub import (
     CommitOperationDelete,
     HfApi,
     close_session,
+    get_token,
     set_client_factory,
 )
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
@@ -144,6 +145,35 @@ def _verify(api: HfApi, repository: str, commit: str, folder: Path) -> None:
     if wrong:
         problem = f"{repository}@{commit} on the Hub is not what was published: {', '.join(sorted(wrong))}"
         raise Error(problem, "run this again; nothing was released")
+
+
+def token() -> bool:
+    """Whether this machine has a token of the Hub."""
+    return get_token() is not None
+
+
+def account() -> str:
+    """The name of the account that this machine's token is of.
+
+    Raises:
+        Error: the Hub does not answer, or takes no such token.
+    """
+    with _explained("ask the Hub whose HF_TOKEN is"), _impatient():
+        return str(patiently(HfApi().whoami)["name"])
+
+
+def writable(repository: str) -> bool:
+    """Whether a model is there that this machine's token may write to; nothing is written.
+
+    Raises:
+        Error: the Hub does not answer, or the token may only read.
+    """
+    with _explained(f"write to {repository}"), _impatient():
+        try:
+            patiently(lambda: HfApi().auth_check(repository, write=True))
+        except RepositoryNotFoundError:
+            return False
+    return True
 
 
 @contextmanager

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable
 
-from trunkline.operations.doctor import dvc, git, github, machine
+from trunkline.operations.doctor import dvc, git, github, hub, machine
 from trunkline.operations.doctor.diagnosis import page
 from trunkline.params import Params
 from trunkline.verdict import Verdict, worst
 
 
 def run(params: Params, wait: Callable[[float], None] = time.sleep) -> tuple[str, Verdict]:
-    """Look at this machine, this clone, its DVC remote and its repository on GitHub; change nothing.
+    """Look at this machine, this clone, its DVC remote, its repository on GitHub and the Hub; change nothing.
 
     Args:
         wait: called with the seconds to wait before GitHub is asked again.
@@ -28,4 +28,6 @@ def run(params: Params, wait: Callable[[float], None] = time.sleep) -> tuple[str
         "release from GitHub": on_github.releases,
         "watch what serves, and retrain, from GitHub": on_github.watching,
     }
+    if params.release.hub is not None:
+        parts["publish releases on the Hugging Face Hub"] = hub.check(params.release.hub)
     return page(parts), worst(diagnosis.verdict for part in parts.values() for diagnosis in part)

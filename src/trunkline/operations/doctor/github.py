@@ -27,6 +27,11 @@ ENVIRONMENTS = {
 # One tag of each kind that the registry writes.
 TAGS = ("refs/tags/model@v1.0.0", "refs/tags/model#production#1")
 KEPT = {"update", "deletion"}
+# A branch that says what an environment serves: who may write it, and that nobody rewrites it.
+ENVIRONMENT_BRANCH = "env/production"
+WRITTEN_BY_RELEASES = {"env": {"creation", "update"}, "env-history": {"deletion", "non_fast_forward"}}
+# The deploy key that the workflow pushes those branches with: GitHub lets no rule except its own token.
+RELEASE_KEY = "RELEASE_KEY"
 
 
 class Parts(NamedTuple):
@@ -170,6 +175,26 @@ def _tag_rules(settings: Settings, repository: Repository, where: Place) -> Diag
     return passed("tag rules", "registry tags can be neither moved nor deleted")
 
 
+def _environment_rules(settings: Settings, repository: Repository, where: Place) -> Diagnosis:
+    there = {rule.type for rule in settings.branch_rules(ENVIRONMENT_BRANCH)}
+    lacking = {name: sorted(rules - there) for name, rules in WRITTEN_BY_RELEASES.items() if rules - there}
+    if lacking:
+        names = [rule.replace("non_fast_forward", "rewriting") for rules in lacking.values() for rule in rules]
+        post = f"gh api --method POST repos/{where.repository}/rulesets --input .github/rulesets"
+        fix = " && ".join(f"{post}/{name}.json" for name in lacking)
+        return failed("env rules", f"{ENVIRONMENT_BRANCH} has no rule against its {' and '.join(names)} by anyone", fix)
+    return passed("env rules", "only a release's key and administrators write env/*, and nobody rewrites it")
+
+
+def _release_key(settings: Settings, repository: Repository, where: Place) -> Diagnosis:
+    if RELEASE_KEY in settings.secrets("production"):
+        return passed("release key", f"the environment production has the secret {RELEASE_KEY}")
+    found = f"the environment production has no secret {RELEASE_KEY}: where env rules hold, it cannot be promoted"
+    make = "ssh-keygen -q -t ed25519 -N '' -f release_key && gh repo deploy-key add release_key.pub --allow-write"
+    keep = f"gh secret set {RELEASE_KEY} --env production < release_key && rm release_key release_key.pub"
+    return failed("release key", found, f"{make} && {keep}")
+
+
 def _is_for(tag: str, ruleset: Ruleset) -> bool:
     if ruleset.conditions is None:
         return True
@@ -187,6 +212,8 @@ _RELEASES = (
     _Question("tag rules", _tag_rules, "the permission metadata: read"),
     _Question("registry", _environment("registry"), "the permission actions: read"),
     _Question("production", _environment("production"), "the permission actions: read"),
+    _Question("env rules", _environment_rules, "the permission metadata: read"),
+    _Question("release key", _release_key, "the permission environments: read"),
 )
 _WATCHING = (
     _Question("monitoring", _environment("monitoring"), "the permission actions: read"),

@@ -14,7 +14,7 @@ from trunkline.clients.git import tags
 from trunkline.clients.github import workflow
 from trunkline.clients.hub import upload
 from trunkline.errors import Error
-from trunkline.operations.release import contents, manifest, proof, registering
+from trunkline.operations.release import comparing, contents, manifest, proof, registering
 from trunkline.operations.release.bundle import Proven
 from trunkline.operations.release.proof import Judged
 from trunkline.params import Params
@@ -45,7 +45,7 @@ def run(params: Params, bump: Part, approved_by: str | None, reason: str | None)
     with process.alone("release"):
         commit = proof.committed()
         state = registry.of(registering.published(), params.project.name)
-        tag = registering.of(state, commit)
+        tag = registering.of(state, commit, manifest.identity(params))
         if tag is None:
             if state.deprecated:
                 raise Error(f"{params.project.name} is deprecated: it gets no further release", "see `git tag --list`")
@@ -56,7 +56,7 @@ def run(params: Params, bump: Part, approved_by: str | None, reason: str | None)
                 tag = registering.register(proven, bump, params, folder)
         found = _finish(tag)
         workflow.set_outputs(version=found.version)
-        return _told(tag, found), Verdict.PASS
+        return _told(tag, found, commit), Verdict.PASS
 
 
 def _prove(params: Params, approval: Approval | None, commit: str, state: Model, folder: Path) -> Proven | Judged:
@@ -68,6 +68,7 @@ def _prove(params: Params, approval: Approval | None, commit: str, state: Model,
         fetched = folder / "contents"
         fetched.mkdir()
         gathered = contents.gather(tree, fetched, params, objects.place())
+    comparing.check(gathered.compared, params, judged.reports["compare"])
     facts = manifest.facts(commit, judged, gathered, params, approval)
     return Proven(commit, facts, gathered, judged.reports["compare"])
 
@@ -80,10 +81,11 @@ def _finish(tag: Tag) -> Manifest:
     return found
 
 
-def _told(tag: Tag, found: Manifest) -> str:
+def _told(tag: Tag, found: Manifest, commit: str) -> str:
     where = "" if tags.origin() else " (only in this clone: it has no remote origin)"
     approved = "" if found.approval is None else f", approved by {found.approval.by}: {found.approval.reason}"
     lines = [
+        *([] if commit == found.commit else [f"commit {commit[:12]} is already released as {found.version}:"]),
         f"{tag.name}{where}",
         f"commit   {found.commit}",
         f"verdict  {found.verdict}{approved}",

@@ -15,6 +15,8 @@ from trunkline.records import Base, Bundle
 from trunkline.records.release import Content
 
 TRAIN, HOLDOUT = "data/train.parquet", "data/holdout.parquet"
+# What the comparison is computed from; a release keeps its result.
+TASK, PREDICTIONS = "data/task.json", "data/predictions"
 BASE = "models/base"
 _BASE_RECORD, _BUNDLE_RECORD = "base.json", "bundle.json"
 
@@ -29,6 +31,7 @@ class Contents(NamedTuple):
         base_folder: with its weights only where they are to be merged.
         adapter: the candidate's folder.
         kind: of the release: ``lora``, ``merged`` or ``hosted``.
+        compared: the folder with holdout, task and both models' answers.
     """
 
     data: dict[str, Content]
@@ -37,6 +40,7 @@ class Contents(NamedTuple):
     base_folder: Path
     adapter: Path
     kind: str
+    compared: Path
 
 
 def gather(tree: Path, folder: Path, params: Params, source: Place) -> Contents:
@@ -52,20 +56,22 @@ def gather(tree: Path, folder: Path, params: Params, source: Place) -> Contents:
         Error: an object is missing or damaged, or the candidate is not of this data and base model.
     """
     known = outputs.read(tree)
-    wanted = _made(known, (TRAIN, HOLDOUT, CANDIDATE, BASE)) | _raw(known, Path(params.data.folder))
+    wanted = _made(known, (TRAIN, HOLDOUT, TASK, PREDICTIONS, CANDIDATE, BASE)) | _raw(known, Path(params.data.folder))
     only = {} if params.release.weights == "merged" else {BASE: [_BASE_RECORD]}
     md5s = objects.fetch(wanted, folder, source, only)
-    models = (f"{CANDIDATE}/", f"{BASE}/")
+    others = (f"{CANDIDATE}/", f"{BASE}/", f"{PREDICTIONS}/", TASK)
     data = {
         path: Content(md5=md5, sha256=files.sha256(folder / path))
         for path, md5 in md5s.items()
-        if not path.startswith(models)
+        if not path.startswith(others)
     }
     base, bundle = Base.read(folder / BASE / _BASE_RECORD), Bundle.read(folder / CANDIDATE / _BUNDLE_RECORD)
     _check(folder / CANDIDATE, bundle, base, data[TRAIN].sha256)
     held = _in_git(tree, params.data.folder)
+    hashes = dict(sorted((held | data).items()))
     kind = bundle.kind if bundle.kind == "hosted" else params.release.weights
-    return Contents(dict(sorted((held | data).items())), base, bundle, folder / BASE, folder / CANDIDATE, kind)
+    compared = (folder / HOLDOUT).parent
+    return Contents(hashes, base, bundle, folder / BASE, folder / CANDIDATE, kind, compared)
 
 
 def _made(known: list[Output], paths: Iterable[str]) -> dict[str, str]:

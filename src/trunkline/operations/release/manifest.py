@@ -21,6 +21,15 @@ _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", re.MULTILINE)
 _TOOLS = ("trunkline", "dvc", "torch", "transformers", "peft", "safetensors")
 
 
+def identity(params: Params) -> dict[str, object]:
+    """The manifest's fields by which the commit that is checked out here is known again; no lock is an empty text."""
+    lock = Path("dvc.lock")
+    return {
+        "lock": files.sha256(lock) if lock.is_file() else "",
+        "params": params.model_dump(mode="json", by_alias=True),
+    }
+
+
 def facts(
     commit: str, judged: Judged, contents: Contents, params: Params, approval: Approval | None
 ) -> dict[str, object]:
@@ -39,16 +48,15 @@ def facts(
     evaluate = params.evaluate
     project.load(params.project.module)  # registers the project's own guards
     return dict(
+        **identity(params),
         model=params.project.name,
         commit=commit,
-        lock=files.sha256(Path("dvc.lock")),
         data=contents.data,
         base={"source": contents.base.source, "sha256": contents.base.sha256} | _provider(contents),
         kind=contents.kind,
         task=contents.bundle.task,
         guard=guard.guard_id(params.serve.guard),
         decoding={"decoding": evaluate.decoding, "max_new_tokens": evaluate.max_new_tokens},
-        params=params.model_dump(mode="json", by_alias=True),
         scores=judged.reports["compare"].metrics,
         production=Production.read(Path(params.production.pinned)),
         verdict=judged.verdict,

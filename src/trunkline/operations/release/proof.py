@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from trunkline import findings
+from trunkline import findings, registry
 from trunkline.clients import dvc, git, pipeline, process, reports
 from trunkline.clients.git import branches, tags
 from trunkline.errors import Error
-from trunkline.findings import Finding
+from trunkline.findings import Finding, Standing
 from trunkline.params import Params
 from trunkline.records import Production, Report
 from trunkline.records.release import Approval
-from trunkline.registry import PRODUCTION, Model
+from trunkline.registry import Model
 from trunkline.verdict import Verdict
 
 CANDIDATE = "models/candidate"
@@ -82,26 +82,24 @@ def judge(tree: Path, params: Params, state: Model) -> Judged:
     changed = [f"{stage} would run again ({reasons[0]})" for stage, reasons in pipeline.stale(tree).items()]
     if changed:
         stale.append(f"dvc.lock is not of this code, data and params: {'; '.join(changed)}")
+    stale += [findings.nobodys(step) for step in reports.unwritten(findings.REQUIRED, tree)]
     stale += not_production(params, state)
     whole = {step: report for step, report in found.items() if isinstance(report, Report)}
-    return Judged(whole, findings.collect(found, []), stale)
+    return Judged(whole, findings.collect(found, Standing([])), stale)
 
 
 def not_production(params: Params, state: Model) -> list[str]:
     """How the pinned production differs from what the registry says serves now; empty when it does not."""
     pinned = Production.read(Path(params.production.pinned))
-    name = pinned.release or pinned.revision or "the untuned base model"
-    serves = state.environments.get(PRODUCTION)
-    if serves is None:
-        if pinned.revision is None:
-            return []
-        return [f"compared with {name}, but nothing was promoted to {PRODUCTION} yet: it is the untuned base model"]
-    now = serves.version or f"commit {serves.tag.commit[:12]}"
-    if pinned.revision != serves.tag.commit:
-        return [f"compared with {name}, but {PRODUCTION} is {now} now"]
-    weights = dvc.recorded_hash(git.show(serves.tag.commit, "dvc.lock"), CANDIDATE)
+    outdated = registry.outdated(pinned, state)
+    if outdated is not None:
+        return [outdated]
+    if pinned.revision is None:
+        return []
+    weights = dvc.recorded_hash(git.show(pinned.revision, "dvc.lock"), CANDIDATE)
     if pinned.weights != weights:
-        return [f"{params.production.pinned} pins {now} with weights {pinned.weights}, but those are {weights}"]
+        name = pinned.release or pinned.revision[:12]
+        return [f"{params.production.pinned} pins {name} with weights {pinned.weights}, but those are {weights}"]
     return []
 
 

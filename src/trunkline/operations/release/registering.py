@@ -5,6 +5,7 @@ version, with a bundle of its own, or finds that the commit has been released.
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from trunkline import registry
@@ -41,9 +42,34 @@ def published() -> list[Tag]:
     return tags.everything()
 
 
-def of(state: Model, commit: str) -> Tag | None:
-    """The tag of a commit's release, the newest that stands; None where it has none."""
-    return next((tag for tag in reversed([*state.versions.values()]) if tag.commit == commit), None)
+def of(state: Model, commit: str, facts: Mapping[str, object]) -> Tag | None:
+    """The tag of a commit's release, the newest that stands; None where it has none.
+
+    Without one of its own that is the release of the same dvc.lock made in the same way: a commit that changed
+    nothing but texts is no second release.
+
+    Args:
+        state: the registry's.
+        commit: 40 hex digits.
+        facts: ``lock`` and ``params`` as its manifest would have them.
+    """
+    newest = [*reversed([*state.versions.values()])]
+    own = (tag for tag in newest if tag.commit == commit)
+    return next(own, None) or next((tag for tag in newest if _is_of(tag, facts)), None)
+
+
+def _is_of(tag: Tag, facts: Mapping[str, object]) -> bool:
+    try:
+        found = Manifest.of(tag)
+    except Error:
+        return False  # another tool's
+    return found.lock == facts["lock"] and _way(found.params) == _way(facts["params"])
+
+
+def _way(params: object) -> tuple[object, object]:
+    """What of params.yaml decides about a bundle besides what dvc.lock records."""
+    given = params if isinstance(params, dict) else {}
+    return given.get("release"), given.get("serve", {}).get("guard")
 
 
 def register(proven: Proven, bump: Part, params: Params, folder: Path) -> Tag:
@@ -59,7 +85,8 @@ def register(proven: Proven, bump: Part, params: Params, folder: Path) -> Tag:
         The release's tag.
 
     Raises:
-        Error: a place refuses or cannot be reached, or others were faster time after time.
+        Error: a place refuses or cannot be reached, a later commit was released, or others were faster time after
+            time.
     """
     prepared = folder / "prepared"
     bundle.prepare(proven.contents, params, prepared)
@@ -67,9 +94,10 @@ def register(proven: Proven, bump: Part, params: Params, folder: Path) -> Tag:
     for _ in range(TRIES):
         there = published()
         state = registry.of(there, params.project.name)
-        known = of(state, proven.commit)
+        known = of(state, proven.commit, proven.facts)
         if known is not None:
             return known
+        _check_newest(state, proven.commit)
         stale = proof.not_production(params, state)
         if stale:
             raise Error(f"{'; '.join(stale)}: it was promoted while this ran", "run this again to see what to do")
@@ -80,6 +108,15 @@ def register(proven: Proven, bump: Part, params: Params, folder: Path) -> Tag:
             lost = rejected
             _log.info("release  somebody else took %s (%s): going on with the next", version, rejected.problem)
     raise Error(f"others were faster {TRIES} times: {lost.problem if lost else ''}", "run this again in a minute")
+
+
+def _check_newest(state: Model, commit: str) -> None:
+    """Versions go forward in the history too: else of two merges at once the older could be the one that serves."""
+    containing = tags.containing(commit)
+    later = next((tag for tag in reversed([*state.versions.values()]) if tag.name in containing), None)
+    if later is not None:
+        problem = f"{later.name} is of commit {later.commit[:12]}, which follows commit {commit[:12]}"
+        raise Error(f"{problem}: an older commit gets no newer version", "release the newest commit of the branch")
 
 
 def keep(proven: Proven, version: Version, params: Params, folder: Path) -> Manifest:

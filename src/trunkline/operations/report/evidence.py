@@ -12,9 +12,9 @@ from pydantic import JsonValue
 from trunkline import findings
 from trunkline.clients import files, git, reports
 from trunkline.errors import Error
-from trunkline.findings import Finding
+from trunkline.findings import Finding, Standing
 from trunkline.params import Params
-from trunkline.records import EXAMPLE_COLUMNS, PREDICTION_COLUMNS, SCORE_PREFIX, SIDES, Bundle, Production, Report
+from trunkline.records import EXAMPLE_COLUMNS, PREDICTION_COLUMNS, SCORE_PREFIX, SIDES, Bundle, Report
 from trunkline.verdict import Verdict
 
 HOLDOUT = Path("data/holdout.parquet")
@@ -71,20 +71,19 @@ class Evidence:
 def gather(params: Params) -> Evidence:
     """Read what is there; what is not is a finding or simply absent, never an Error."""
     primary = params.gate.primary
-    read = reports.read(findings.REQUIRED)
-    known = {step: report for step, report in read.items() if isinstance(report, Report)}
+    left = reports.here(findings.REQUIRED, Path(params.production.pinned))
+    known = {step: report for step, report in left.reports.items() if isinstance(report, Report)}
     bundles = {side: _if_there(partial(Bundle.read, MODELS / side / "bundle.json")) for side in SIDES}
     hashes = {str(path): _if_there(partial(files.sha256, path)) for path in (LOCK, HOLDOUT)}
     commit = git.head()
-    pinned = _if_there(partial(Production.read, Path(params.production.pinned)))
     return Evidence(
         reports=known,
-        found=findings.collect(read, reports.changed_stages()),
+        found=findings.collect(left.reports, Standing(left.changed, left.unwritten)),
         bundles={side: bundle for side, bundle in bundles.items() if bundle is not None},
         answers=_if_there(partial(_answers, primary, _lower_is_better(known, primary))),
         commit=commit,
         dirty=commit is not None and git.dirty(ignoring=_WRITTEN),
-        revision=None if pinned is None else pinned.revision,
+        revision=None if isinstance(left.pinned, Error) else left.pinned.revision,
         params=params.model_dump(mode="json", by_alias=True),
         hashes={path: digest for path, digest in hashes.items() if digest is not None},
     )

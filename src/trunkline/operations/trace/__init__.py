@@ -10,6 +10,7 @@ from trunkline.clients.git import tags
 from trunkline.lineage import Link
 from trunkline.operations.trace import links, starts
 from trunkline.params import Params
+from trunkline.records.release import Tag
 from trunkline.registry import Registration
 from trunkline.verdict import Verdict
 from trunkline.words import plain
@@ -36,13 +37,22 @@ def run(params: Params, what: str, fetch: bool = False) -> tuple[str, Verdict]:
     chain = [*start.links]
     if start.release is not None:
         with tempfile.TemporaryDirectory() as scratch:
-            chain += links.behind(start.release, Places(Path(scratch), remote=fetch))
+            chain += _behind(start.release, Places(Path(scratch), remote=fetch), params)
     event = registry.parse(start.name)
     gone = isinstance(event, Registration) and event.version in state.withdrawn
     head = f"{plain(start.name)}{', which was withdrawn' if gone else ''}: {lineage.sentence(chain)}"
     lines = [line for name, text in start.told for line in _wrapped(f"{'':<10}{name:<14}{text}")]
     lines += [line for link in chain for line in _lines(link)]
     return "\n".join([head, *lines]), lineage.verdict_of(chain)
+
+
+def _behind(release: Tag, places: Places, params: Params) -> list[Link]:
+    chain = [*links.behind(release, places)]
+    if params.release.sign == "none":
+        return chain
+    from trunkline.operations.trace import signature  # its library takes a second to load
+
+    return chain + signature.links(release, places, params.release)
 
 
 def _lines(link: Link) -> list[str]:
