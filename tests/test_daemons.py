@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,11 +28,16 @@ def start(folder: Path, command: list[str] = SLEEP, role: str = "engine v1.0.0 8
     """Start it, and wait until it says something."""
     log = folder / f"{role.split()[1]}.log"
     daemon = daemons.start(command, folder, role, log)
+    until(log.read_bytes)
+    return daemon
+
+
+def until(what: Callable[[], object]) -> None:
+    """Wait until it is so."""
     deadline = time.monotonic() + 20
-    while not log.read_bytes():
+    while not what():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    return daemon
 
 
 def test_what_was_started_is_found_by_whoever_comes_next(folder):
@@ -44,6 +49,7 @@ def test_what_was_started_is_found_by_whoever_comes_next(folder):
     done = subprocess.run([sys.executable, "-c", code, str(folder)], check=False)
     assert done.returncode == -signal.SIGKILL
     (found,) = daemons.find(folder)
+    until(lambda: (folder / "log").read_bytes())
     assert found.role == "engine v1.0.0 8081"
     assert found.alive
     assert found.end(5)
@@ -79,8 +85,7 @@ def test_one_that_will_not_end_is_killed_and_how_it_ended_is_told(folder):
     failed = daemons.start(
         [sys.executable, "-S", "-c", "raise SystemExit('error: full')"], folder, "x y", folder / "log"
     )
-    while failed.alive:
-        time.sleep(0.01)
+    until(lambda: not failed.alive)
     assert failed.outcome(folder / "log") == "exit code 1: full"
 
 
