@@ -89,7 +89,7 @@ class Engine:
         if request.path == "/v1/models":
             return web.json_response({"object": "list", "data": [{"id": self.name}]})
         body = await request.json()
-        if body["max_tokens"] == 1 and not body["stream"]:
+        if body["max_tokens"] == 1 and not body.get("stream"):
             return web.json_response(self._whole(body))
         self.asked.append(body)
         self.running += 1
@@ -110,7 +110,7 @@ class Engine:
             await asyncio.sleep(3600)
         if self.fails == "garbage":
             return web.json_response({"hello": "world"})
-        if body["stream"]:
+        if body.get("stream"):
             return await self._stream(request, body)
         if self.fails == "slow":
             await asyncio.sleep(self.slow_s * len(self.says))
