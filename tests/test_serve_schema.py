@@ -48,7 +48,7 @@ TAKEN = {
     "max_new_tokens": SOME,
     "max_tokens": SOME,
 }
-QUIET = settings(max_examples=25, deadline=None, database=None, derandomize=True, suppress_health_check=[*HealthCheck])
+QUIET = settings(max_examples=20, deadline=None, database=None, derandomize=True, suppress_health_check=[*HealthCheck])
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def play(world: World, document: Any, path: str, mode: GenerationMode) -> Counte
 def test_no_body_within_or_against_the_document_breaks_the_gateway(world, path):
     within = play(world, readable(), path, GenerationMode.POSITIVE)
     against = play(world, readable(), path, GenerationMode.NEGATIVE)
-    assert sum(within.values()) >= 20
+    assert sum(within.values()) >= 15
     assert against[422] > against[200]
 
 
