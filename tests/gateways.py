@@ -3,10 +3,15 @@
 import asyncio
 import contextlib
 import json
+import os
+import re
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import requests
 from aiohttp import web
@@ -84,7 +89,7 @@ class Engine:
         if request.path == "/v1/models":
             return web.json_response({"object": "list", "data": [{"id": self.name}]})
         body = await request.json()
-        if body["max_tokens"] == 1:
+        if body["max_tokens"] == 1 and not body.get("stream"):
             return web.json_response(self._whole(body))
         self.asked.append(body)
         self.running += 1
@@ -105,7 +110,7 @@ class Engine:
             await asyncio.sleep(3600)
         if self.fails == "garbage":
             return web.json_response({"hello": "world"})
-        if body["stream"]:
+        if body.get("stream"):
             return await self._stream(request, body)
         if self.fails == "slow":
             await asyncio.sleep(self.slow_s * len(self.says))
@@ -235,6 +240,47 @@ def wait(true: Any, seconds: float = 10) -> None:
     while not true():
         assert time.monotonic() < end, "it does not come to be"
         time.sleep(0.01)
+
+
+class Process(NamedTuple):
+    """`trunkline serve` as a process of its own; ``log`` is what it says."""
+
+    process: subprocess.Popen[str]
+    url: str
+    params: Params
+    log: list[str]
+
+
+@contextlib.contextmanager
+def process(folder: Path, engine: str, bundle: Path, **changes: Any) -> Iterator[Process]:
+    """`trunkline serve --bundle` in front of an engine, ready to answer; killed at the end, if it has not ended."""
+    params = settings(folder, serve__engines__stable__url=engine, project__module="project.py", **changes)
+    (folder / "project.py").write_text("")
+    command = [sys.executable, "-m", "trunkline", "serve", "--bundle", str(bundle), "--listen", "127.0.0.1:0"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=folder, env=os.environ.copy(), stderr=pipe, stdout=pipe, text=True) as started:
+        log: list[str] = []
+        assert started.stderr is not None
+        try:
+            for line in started.stderr:
+                log.append(line)
+                if ready := re.search(r"answers on (http://\S+)", line):
+                    reader = threading.Thread(target=lambda: log.extend(started.stderr or ()), daemon=True)
+                    reader.start()
+                    yield Process(started, ready[1], params, log)
+                    break
+            else:
+                raise AssertionError("".join(log))
+        finally:
+            started.kill()
+
+
+def rows(params: Params) -> list[Prediction]:
+    """All that is logged, after the gateway has ended, however it did."""
+    with predictions.reading(params.serve.log) as database:
+        predictions.recover(params.serve.log, database)
+        ids = database.texts(Selection())["prediction"].to_list()
+        return [one for name in ids if (one := database.find(name)) is not None]
 
 
 def settings(folder: Path, **changes: Any) -> Params:

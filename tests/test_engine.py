@@ -376,3 +376,22 @@ def test_accepted_requests_are_answered_after_sigterm_and_no_new_ones_taken(engi
         chat(engine)
     answered = int(before["tgi_request_success"]) + 6
     assert re.fullmatch(rf"support-triage@\w{{12}} answered {answered} requests\n", engine.process.stdout.read())
+
+
+def test_what_does_not_end_within_drain_is_cut_after_sigterm(base, tmp_path):
+    drain = 2.0
+    text = (served.ROOT / "params.yaml").read_text().replace("drain: 90.0", f"drain: {drain}", 1)
+    (tmp_path / "params.yaml").write_text(text)
+    with served.engine(base, params=tmp_path / "params.yaml") as engine:
+        # What a client does not read, it does not get: the request cannot end.
+        body = json.dumps({"messages": CHATS[0], "max_tokens": 900, "stream": True, "logprobs": True}).encode()
+        with socket.socket() as place:
+            place.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            place.connect(("127.0.0.1", int(engine.url.rpartition(":")[2])))
+            head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+            place.sendall(head + body)
+            while counted(engine)["tgi_request_count"] < 1:
+                time.sleep(0.02)
+            start = time.monotonic()
+            assert engine.end(signal.SIGTERM) == 0
+            assert drain <= time.monotonic() - start < 2 * drain

@@ -4,20 +4,20 @@ import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 import requests
 from huggingface_hub import AsyncInferenceClient, InferenceClient
 from huggingface_hub.errors import HfHubHTTPError, OverloadedError, ValidationError
-from jsonschema import Draft4Validator
 
 import finished
 import gateways
 import served
 import tiny
 from gateways import ANSWER, MESSAGE, World
+from tgi_document import check, chunk
 from trunkline import prompts
 from trunkline.clients import model
 from trunkline.clients.generation import LocalGenerator
@@ -25,23 +25,6 @@ from trunkline.operations import serve
 from trunkline.records import Base
 
 CHAT = [{"role": "user", "content": MESSAGE}]
-DOCUMENT = json.loads((Path(__file__).parent / "tgi_openapi.json").read_text())
-
-
-def nullable(schema: Any) -> Any:
-    """A schema with OpenAPI 3.0's ``nullable`` in JSON Schema's words."""
-    if isinstance(schema, list):
-        return [nullable(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    plain = {name: nullable(value) for name, value in schema.items() if name not in ("nullable", "format", "example")}
-    return {"anyOf": [plain, {"type": "null"}]} if schema.get("nullable") is True else plain
-
-
-def check(document: Any, name: str) -> None:
-    """The document has the shape that TGI says."""
-    schemas = nullable(DOCUMENT)
-    Draft4Validator({**schemas, "$ref": f"#/components/schemas/{name}"}).validate(document)
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +54,10 @@ def test_answers_have_the_shape_of_tgis_document(world):
         check(document, "StreamResponse")
     check(world.post(logprobs=True).json(), "ChatCompletion")
     for document in stream(world, "/v1/chat/completions", stream=True, stream_options={"include_usage": True}):
-        # TGI repeats the role in each piece, and the last one has a text; OpenAI and vLLM leave out what is known.
-        for choice in document["choices"]:
-            choice["delta"] = {"role": "assistant", "content": "", **choice["delta"]}
-        check(document, "ChatCompletionChunk")
+        check(chunk(document), "ChatCompletionChunk")
     check(world.post("/v1/completions", prompt=MESSAGE).json(), "CompletionFinal")
     for document in stream(world, "/v1/completions", prompt=MESSAGE, stream=True):
-        # TGI writes "" where OpenAI and vLLM write null.
-        for choice in document["choices"]:
-            choice["finish_reason"] = choice["finish_reason"] or ""
-        check(document, "Chunk")
+        check(chunk(document), "Chunk")
     check(world.get("/info").json(), "Info")
     check(world.post("/tokenize", inputs=MESSAGE).json(), "TokenizeResponse")
     for entry in world.get("/v1/models").json()["data"]:
@@ -163,7 +140,6 @@ def test_async_inference_client_is_answered_alike(world):
 
 
 def test_openais_client_is_answered_as_by_openai(world):
-    openai = pytest.importorskip("openai", reason="openai: pip install openai")
     client = openai.OpenAI(base_url=f"{world.url}/v1", api_key="none")
     found = client.chat.completions.create(model="support-triage", messages=CHAT)
     assert (found.choices[0].message.content, found.usage.total_tokens) == (ANSWER, 93)

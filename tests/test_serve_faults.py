@@ -1,18 +1,12 @@
 """`trunkline serve` when something is refused, breaks, is slow, leaves or ends: nothing accepted goes unlogged."""
 
 import json
-import os
-import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,12 +14,11 @@ import requests
 
 import gateways
 import served
-from gateways import ANSWER, MESSAGE, World, wait
+from gateways import ANSWER, MESSAGE, World, process, rows, wait
 from trunkline import guard
 from trunkline.clients import predictions
 from trunkline.errors import Error
 from trunkline.operations import serve
-from trunkline.records.prediction import Prediction, Selection
 
 CHAT, STREAM = "/v1/chat/completions", "/generate_stream"
 TIMEOUTS = {"connect": 0.5, "first_token": 0.5, "next_token": 0.4, "total": 2.0}
@@ -119,6 +112,17 @@ def test_a_client_that_leaves_ends_its_request_and_is_logged(world, engine, stre
     wait(lambda: count(world, f'trunkline_requests_total{{{ARM},status="499"}}') == before[1] + 1)
     found = [one for one in world.everything() if one.assignment.unit == "leaver"][-1].outcome
     assert (found.status, found.error) == (499, "client_left")
+
+
+def test_a_client_that_does_not_read_its_answer_is_given_up_and_logged_and_is_no_fault(world, engine, caplog):
+    engine.says = ["x" * 100_000] * 300
+    body = json.dumps({"inputs": MESSAGE, "user": "idler"}).encode()
+    with socket.create_connection(("127.0.0.1", int(world.url.rsplit(":", 1)[1]))) as place:
+        place.sendall(b"POST /generate_stream HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        wait(lambda: any(one.assignment.unit == "idler" and one.outcome for one in world.everything()))
+    (found,) = (one.outcome for one in world.everything() if one.assignment.unit == "idler")
+    assert (found.status, found.error) == (499, "client_left")
+    assert [record.message for record in caplog.records if "Error handling" in record.message] == []
 
 
 def test_an_input_that_a_guard_blocks_never_reaches_the_engine(guarded):
@@ -305,49 +309,12 @@ def test_whatever_engines_do_under_load_every_request_is_logged_with_what_its_cl
         assert all(value == 0 for name, value in metrics.items() if "queue" in name or "in_flight" in name)
 
 
-class Process:
-    """`trunkline serve` as a process of its own, in front of an engine that is slow."""
-
-    def __init__(self, process: subprocess.Popen[str], url: str, params: Any) -> None:
-        self.process, self.url, self.params = process, url, params
-
-
-@contextmanager
-def process(folder: Path, engine: gateways.Engine, bundle: Path, **changes: Any) -> Iterator[Process]:
-    with served.answering(engine) as url:
-        params = gateways.settings(folder, serve__engines__stable__url=url, project__module="project.py", **changes)
-        (folder / "project.py").write_text("")
-        command = [sys.executable, "-m", "trunkline", "serve", "--bundle", str(bundle), "--listen", "127.0.0.1:0"]
-        with subprocess.Popen(
-            command, cwd=folder, env=os.environ.copy(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as started:
-            log: list[str] = []
-            assert started.stderr is not None
-            try:
-                for line in started.stderr:
-                    log.append(line)
-                    if ready := re.search(r"answers on (http://\S+)", line):
-                        yield Process(started, ready[1], params)
-                        break
-                else:
-                    raise AssertionError("".join(log))
-            finally:
-                started.kill()
-
-
-def rows(params: Any) -> list[Prediction]:
-    with predictions.reading(params.serve.log) as database:
-        predictions.recover(params.serve.log, database)
-        ids = database.texts(Selection())["prediction"].to_list()
-        return [one for name in ids if (one := database.find(name)) is not None]
-
-
 def test_after_sigterm_everything_accepted_is_answered_and_logged_and_nothing_new_is_taken(tmp_path):
     bundle = gateways.bundle(tmp_path, "v1.0.0")
     engine = gateways.Engine(bundle)
     engine.fails, engine.slow_s, engine.says = "slow", 0.3, ["a", "b", "c", "d"]
     answers: list[requests.Response] = []
-    with process(tmp_path, engine, bundle) as gateway:
+    with served.answering(engine) as url, process(tmp_path, url, bundle) as gateway:
 
         def ask(stream: bool) -> None:
             body = {"inputs": MESSAGE, "stream": stream}
@@ -374,7 +341,11 @@ def test_what_does_not_end_in_time_after_sigterm_is_cut_and_logged_so(tmp_path):
     bundle = gateways.bundle(tmp_path, "v1.0.0")
     engine = gateways.Engine(bundle)
     engine.fails = "hang"
-    with process(tmp_path, engine, bundle, serve__gateway__drain=0.3) as gateway, ThreadPoolExecutor() as pool:
+    with (
+        served.answering(engine) as url,
+        process(tmp_path, url, bundle, serve__gateway__drain=0.3) as gateway,
+        ThreadPoolExecutor() as pool,
+    ):
         asked = pool.submit(requests.post, gateway.url + "/generate", json={"inputs": "x"}, timeout=20)
         wait(lambda: engine.running)
         gateway.process.send_signal(signal.SIGTERM)
@@ -388,7 +359,7 @@ def test_a_gateway_that_is_killed_in_a_stream_has_logged_who_was_answering(tmp_p
     bundle = gateways.bundle(tmp_path, "v1.0.0")
     engine = gateways.Engine(bundle)
     engine.fails, engine.slow_s, engine.says = "slow", 0.2, ["a"] * 100
-    with process(tmp_path, engine, bundle) as gateway:
+    with served.answering(engine) as url, process(tmp_path, url, bundle) as gateway:
         answer = requests.post(gateway.url + STREAM, json={"inputs": "x"}, stream=True, timeout=10)
         pieces = answer.iter_content(1)
         next(pieces)

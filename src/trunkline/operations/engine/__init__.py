@@ -51,7 +51,8 @@ def run(params: Params, model: Path, base: Path, port: int, threads: int | None)
             sock=place,
             print=lambda _: _log.info("engine  %s answers on %s", who.models[0], address),
             access_log=None,
-            shutdown_timeout=settings.drain,
+            # aiohttp waits so long twice before it cancels what is left.
+            shutdown_timeout=settings.drain / 2,
             # A client that leaves ends its request.
             handler_cancellation=True,
         )

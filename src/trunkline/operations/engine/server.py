@@ -94,7 +94,10 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         document = {"error": error.reason, "error_type": "validation"}
         return web.json_response(document, status=error.status)
     except ConnectionError:
-        raise
+        # Nobody reads any more. aiohttp would take it for a fault, log that and keep what was not read.
+        if request.transport is not None:
+            request.transport.abort()
+        raise asyncio.CancelledError from None
     except Exception:
         _log.exception("engine  %s %s", request.method, request.path)
         request.app[METRICS].fail("generation")

@@ -1,5 +1,6 @@
 """The gateway's routes: TGI's and OpenAI's, and feedback."""
 
+import asyncio
 import logging
 import math
 import time
@@ -70,7 +71,10 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             request.app[GATEWAY].metrics.refuse("size")
         return web.json_response({"error": error.reason, "error_type": "validation"}, status=error.status)
     except ConnectionError:
-        raise
+        # Nobody reads any more. aiohttp would take it for a fault, log that and keep what was not read.
+        if request.transport is not None:
+            request.transport.abort()
+        raise asyncio.CancelledError from None
     except Exception:
         _log.exception("serve  %s %s", request.method, request.path)
         return web.json_response({"error": "internal error", "error_type": "generation"}, status=500)
