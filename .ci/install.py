@@ -31,8 +31,10 @@ def fresh():
 def install():
     """Make the environment anew; the stamp is written last, so a killed installation starts again."""
     print("installing into " + VENV + " (a few minutes, once)", file=sys.stderr, flush=True)
+    # The Python that runs this may be the old environment's own, which goes with it.
+    python = getattr(sys, "_base_executable", sys.executable)
     shutil.rmtree(VENV, ignore_errors=True)
-    subprocess.check_call([sys.executable, "-m", "venv", VENV])
+    subprocess.check_call([python, "-m", "venv", VENV])
     pip = [os.path.join(VENV, "bin", "python"), "-m", "pip", "-qq", "--disable-pip-version-check", "install"]
     try:
         subprocess.check_call([*pip, "--requirement", "requirements.lock"])
