@@ -128,7 +128,7 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
         "--split": {
             "type": float,
             "metavar": "SHARE",
-            "help": "start: an A/B test, so much of it on the canary",
+            "help": "start: an A/B test, this share of units on the canary",
         },
     },
     "gate": _COMMIT,
