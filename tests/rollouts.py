@@ -72,11 +72,11 @@ class World:
         self._late: list[Record] = []
         self.started = False
 
-    def start(self, before: float = 2.0) -> Rollout:
-        """Log stable alone for so many minutes, then start the canary."""
+    def start(self, before: float = 2.0, *options: str) -> Rollout:
+        """Log stable alone for so many minutes, then start the canary, with options of the command."""
         self.now -= timedelta(minutes=before)
         self.traffic(60 * before)
-        assert cli.main(["rollout", "start", CANARY]) == 0
+        assert cli.main(["rollout", "start", CANARY, *options]) == 0
         self.started = True
         self.now = datetime.fromisoformat(self.rollout.started)
         return self.rollout

@@ -129,6 +129,11 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "--canary": {"metavar": "VERSION", "help": "analyse: the release that a Kubernetes Job asks about"},
         "--weight": {"type": float, "metavar": "SHARE", "help": "analyse: the step that is to be left"},
+        "--split": {
+            "type": float,
+            "metavar": "SHARE",
+            "help": "start: an A/B test, this share of units on the canary",
+        },
     },
     "gate": _COMMIT,
     "comment": _COMMIT,

@@ -103,6 +103,8 @@ class Plan(Record):
         beta: chance to leave a step although the canary is as bad as the step's margin, metric by metric.
         metrics: by column.
         hard_stops: by boolean column, how many true ones in a row on the canary end the rollout at once.
+        ab: an A/B test: the only step's weight stays until the horizon, when a human decides by the effects, whose
+            intervals all hold at once but for a chance of ``beta``.
     """
 
     method: Literal["placebo", "counts"]
@@ -116,12 +118,20 @@ class Plan(Record):
     beta: OpenShare
     metrics: dict[str, Metric] = Field(min_length=1)
     hard_stops: dict[str, Count]
+    # Rollouts that were written down before there were A/B tests are none.
+    ab: bool = False
 
     @model_validator(mode="after")
     def _steps_go_up(self) -> "Plan":
         weights = [step.weight for step in self.steps]
         if sorted(set(weights)) != weights:
             raise ValueError(f"the steps' weights must go up, got {weights}")
+        return self
+
+    @model_validator(mode="after")
+    def _an_ab_test_has_one_step(self) -> "Plan":
+        if self.ab and len(self.steps) > 1:
+            raise ValueError(f"an A/B test has one step, got {len(self.steps)}")
         return self
 
     @model_validator(mode="after")
@@ -147,6 +157,20 @@ class Plan(Record):
     def yaml(self) -> str:
         """The plan as a file, its keys always in this order."""
         return _yaml(self)
+
+    def tested_at(self, split: float) -> "Plan":
+        """The A/B test with the canary on this share of the units, by the margins of the last step.
+
+        Raises:
+            Error: it is no share between 0 and 1.
+        """
+        if not 0 < split < 1:
+            raise Error(f"{split:g} of the units is no split", "give a share between 0 and 1, such as --split 0.5")
+        metrics = {
+            name: metric.model_copy(update={"margins": metric.margins[-1:]}) for name, metric in self.metrics.items()
+        }
+        step = Step(weight=split, minutes=self.horizon_minutes)
+        return self.model_copy(update={"steps": (step,), "metrics": metrics, "ab": True})
 
 
 class Rollout(Record):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from trunkline.records.rollout import Plan
 from trunkline.rollout.decision import VERDICTS, Action, Because, Decision, SignalState
+from trunkline.rollout.effects import conclusion
 from trunkline.rollout.evidence import Broken, Evidence, Tests
 from trunkline.rollout.hard_stops import HardStops
 from trunkline.rollout.log import Rows
@@ -91,7 +92,7 @@ class Analysis:
             action=found.action,
             to=found.to,
             because=found.because,
-            reason=found.reason + self._open(evidence) if found.because in ("evidence", "horizon") else found.reason,
+            reason=found.reason + self._details(found, evidence),
             human=found.human,
             culprits=found.culprits,
             verdict=VERDICTS[found.action],
@@ -120,7 +121,10 @@ class Analysis:
             reason = f"both arms fail alike: {', '.join(self._hard_stops.shared)}"
             return Finding("hold", "shared failure", reason)
         if self._clock > 60 * plan.horizon_minutes and "horizon" not in self._accepted:
-            return Finding("hold", "horizon", f"no proof within {plan.horizon_minutes:g} minutes", human=True)
+            what = "the A/B test has lasted" if plan.ab else "no proof within"
+            return Finding("hold", "horizon", f"{what} {plan.horizon_minutes:g} minutes", human=True)
+        if plan.ab:
+            return Finding("hold", "minutes", f"the A/B test lasts {plan.horizon_minutes:g} minutes")
         if tests.lacking(self._step):
             return Finding("hold", "evidence", f"not yet shown at {plan.steps[self._step].weight:.0%}")
         step = plan.steps[self._step]
@@ -130,6 +134,11 @@ class Analysis:
             further = plan.steps[self._step + 1].weight
             return Finding("advance", "enough", f"every signal is within its margin at {step.weight:.0%}", further)
         return Finding("promote", "enough", "every signal is within its margin at the last step", 1.0)
+
+    def _details(self, found: Finding, evidence: tuple[Evidence, ...]) -> str:
+        if self._plan.ab and found.because in ("minutes", "horizon"):
+            return f": {conclusion((each.signal.name, each.effect) for each in evidence if each.effect)}"
+        return self._open(evidence) if found.because in ("evidence", "horizon") else ""
 
     def _open(self, evidence: tuple[Evidence, ...]) -> str:
         """What is not shown yet, and how far it is."""
@@ -188,4 +197,5 @@ def _state(evidence: Evidence, step: int) -> SignalState:
         e_no_worse=value(evidence.safe),
         margin=evidence.signal.margins[step],
         bound=evidence.bound,
+        effect=evidence.effect,
     )

@@ -18,6 +18,33 @@ VERDICTS: dict[Action, Verdict] = {
 }
 
 
+class Effect(Record):
+    """What the canary does to a signal, in an A/B test, with an interval that holds at every look.
+
+    Attributes:
+        of: ``ratio``: how many times as often a unit has the event; ``difference``: how much higher its score is.
+        estimate: None where it cannot be told yet.
+        low: what is below is ruled out.
+        high: what is above is ruled out; None while no ratio is.
+        shows: what the interval says of the canary.
+    """
+
+    of: Literal["ratio", "difference"]
+    estimate: FiniteFloat | None
+    low: FiniteFloat
+    high: FiniteFloat | None
+    shows: Literal["better", "worse", "no difference shown"]
+
+    def __str__(self) -> str:
+        """In words, such as ``0.97 times as often [0.81, 1.2]``."""
+        high = "unbounded" if self.high is None else f"{self.high:.3g}"
+        estimate = "unknown" if self.estimate is None else f"{self.estimate:.3g}"
+        if self.of == "ratio":
+            return f"{estimate} times as often [{self.low:.3g}, {high}]"
+        estimate = estimate if self.estimate is None else f"{self.estimate:+.3g}"
+        return f"{estimate} [{self.low:+.3g}, {self.high:+.3g}]"
+
+
 class SignalState(Record):
     """Where a signal stands.
 
@@ -29,6 +56,7 @@ class SignalState(Record):
         e_no_worse: the e-value that it is no worse than the step's margin.
         margin: the step's margin.
         bound: the ratio (of a score, the loss) that is ruled out; None while none is.
+        effect: of an A/B test; None in a rollout.
     """
 
     signal: str
@@ -38,6 +66,7 @@ class SignalState(Record):
     e_no_worse: FiniteFloat
     margin: FiniteFloat
     bound: FiniteFloat | None
+    effect: Effect | None = None
 
 
 class Decision(Record):

@@ -5,7 +5,8 @@ or by X, shared evenly among the events; `reserve` belongs to the average of all
 on when the horizon has passed; `ratio` to the shares of the arms, of all requests and of those with each
 optional outcome. A signal that tolerates some harm is only in `reserve`: P tests that there is no difference
 at all, which one replica of a few is enough to break. Leaving a step needs every signal to be shown no worse
-than its margin, each at `beta`: an intersection of claims needs no correction.
+than its margin, each at `beta`: an intersection of claims needs no correction. In an A/B test nothing is left:
+`beta` is shared evenly among the intervals of the effects.
 """
 
 from typing import NamedTuple
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 
 from trunkline import sequential
 from trunkline.records.rollout import EventMetric, Plan
+from trunkline.rollout.decision import Effect
+from trunkline.rollout.effects import effect
 from trunkline.rollout.log import Floats, Rows
 from trunkline.rollout.planned import ByCounts, ByPlacebo, counts_of
 from trunkline.rollout.signals import Reader, Signal, signals_of
 from trunkline.rollout.windows import Window
-from trunkline.sequential import Bets, SampleRatio, Stratified, Tally
+from trunkline.sequential import DIFFERENCE_CLAIMS, Bets, Interval, SampleRatio, Stratified, Tally
 from trunkline.sequential.ratio import first_time
 from trunkline.sequential.scores import Claim
 
@@ -36,6 +39,7 @@ class Evidence(NamedTuple):
         harm: the logarithm of the e-value that the canary is worse than tolerated.
         safe: the logarithm of the e-value that it is better than the step's margin.
         bound: the smallest ratio (of a score, loss) that is ruled out; None while none is.
+        effect: of an A/B test, else None.
     """
 
     signal: Signal
@@ -44,6 +48,7 @@ class Evidence(NamedTuple):
     harm: float
     safe: float
     bound: float | None
+    effect: Effect | None
 
 
 class Broken(NamedTuple):
@@ -70,7 +75,7 @@ class Tests:
         self._plan = plan
         self.signals = signals_of(plan)
         self._reader = Reader(self.signals, before)
-        self._watches = [_ScoreWatch(s) if s.is_score else _EventWatch(s, plan) for s in self.signals]
+        self._watches = [_ScoreWatch(s, plan) if s.is_score else _EventWatch(s, plan) for s in self.signals]
         self._planned = ByPlacebo(plan, self.signals) if plan.method == "placebo" else ByCounts(plan, self.signals)
         optional = [c for c, m in plan.metrics.items() if not (isinstance(m, EventMetric) and m.kind == "failure")]
         shared = plan.alpha.ratio / (1 + len(optional))
@@ -130,8 +135,12 @@ class Tests:
         found = []
         for watch in self._watches:
             safe, bound = watch.safe(watch.signal.margins[step]), watch.bound(self._plan.beta)
-            found.append(Evidence(watch.signal, *watch.seen, watch.harm, safe, bound))
+            found.append(Evidence(watch.signal, *watch.seen, watch.harm, safe, bound, self._effect(watch)))
         return tuple(found)
+
+    def _effect(self, watch: "_EventWatch | _ScoreWatch") -> Effect | None:
+        level = self._plan.beta / len(self.signals)
+        return effect(watch.signal, watch.interval(level)) if self._plan.ab else None
 
 
 class _EventWatch:
@@ -163,6 +172,9 @@ class _EventWatch:
         found = sequential.bound(self._tally, level, self.signal.margins)
         return found if np.isfinite(found) else None
 
+    def interval(self, level: float) -> Interval:
+        return sequential.ratio_interval(self._tally, level)
+
     @property
     def seen(self) -> tuple[int, int]:
         return self._tally.canary, self._tally.stable
@@ -173,10 +185,12 @@ class _ScoreWatch:
 
     _LOSSES = tuple(np.round(np.geomspace(0.005, 0.5, 30), 4).tolist())
 
-    def __init__(self, signal: Signal) -> None:
+    def __init__(self, signal: Signal, plan: Plan) -> None:
         self.signal = signal
         self._worse = Claim(-1, signal.tolerated)
-        self._bets = Bets([self._worse, *(Claim(1, loss) for loss in sorted({*signal.margins, *self._LOSSES}))])
+        self._losses = [Claim(1, loss) for loss in sorted({*signal.margins, *self._LOSSES})]
+        differences = DIFFERENCE_CLAIMS if plan.ab else ()
+        self._bets = Bets(dict.fromkeys([self._worse, *self._losses, *differences]))
         self._seen: set[int] = set()
 
     def add(self, rows: Rows, harm: Floats) -> None:
@@ -192,8 +206,11 @@ class _ScoreWatch:
         return self._bets.logs[Claim(1, margin)]
 
     def bound(self, level: float) -> float | None:
-        shown = [claim for claim, log in self._bets.logs.items() if claim.sign > 0 and sequential.reached(log, level)]
-        return min((claim.shift for claim in shown), default=None)
+        logs = self._bets.logs
+        return min((claim.shift for claim in self._losses if sequential.reached(logs[claim], level)), default=None)
+
+    def interval(self, level: float) -> Interval:
+        return sequential.difference_interval(self._bets, level)
 
     @property
     def seen(self) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from trunkline.verdict import Verdict
 
 # By action, what it must be given and what it may be given.
 TAKES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "start": (("what",), ("environment", "reason", "by")),
+    "start": (("what",), ("environment", "reason", "by", "split")),
     "status": ((), ("environment",)),
     "step": ((), ("environment",)),
     "watch": ((), ("environment",)),
@@ -39,6 +39,7 @@ class Given(TypedDict):
         by: who decides.
         canary: the version that a Kubernetes Job asks about.
         weight: the step that it asks about; None asks for harm only.
+        split: the canary's share of the units in an A/B test; None starts a ramp.
     """
 
     what: str | None
@@ -48,6 +49,7 @@ class Given(TypedDict):
     by: str | None
     canary: str | None
     weight: float | None
+    split: float | None
 
 
 def run(params: Params, action: str, **given: Unpack[Given]) -> tuple[str, Verdict]:
@@ -65,7 +67,7 @@ def run(params: Params, action: str, **given: Unpack[Given]) -> tuple[str, Verdi
     reason, by = given["reason"], given["by"]
     match action:
         case "start":
-            return deciding.start(params, what, environment, reason, by), Verdict.PASS
+            return deciding.start(params, what, environment, reason, by, given["split"]), Verdict.PASS
         case "promote" | "hold" | "resume" | "rollback":
             return deciding.human(params, environment, action, reason, by), Verdict.PASS
         case "status":

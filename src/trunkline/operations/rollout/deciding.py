@@ -16,7 +16,9 @@ from trunkline.rollout import requests, state
 _SALT_BYTES = 16
 
 
-def start(params: Params, version: str, environment: str, reason: str | None, by: str | None) -> str:
+def start(
+    params: Params, version: str, environment: str, reason: str | None, by: str | None, split: float | None
+) -> str:
     """Let a release begin to earn its traffic; the plan of params.yaml is fixed from here on.
 
     Args:
@@ -24,6 +26,7 @@ def start(params: Params, version: str, environment: str, reason: str | None, by
         environment: such as ``production``.
         reason: why; asked for to try a version again that was rolled back.
         by: who starts it; otherwise whoever GitHub Actions or Git's configuration names.
+        split: the canary's share of the units in an A/B test; None takes the plan's steps.
 
     Raises:
         Error: the version may not be promoted there or not be tried, another rollout runs, nothing serves there, the
@@ -32,6 +35,7 @@ def start(params: Params, version: str, environment: str, reason: str | None, by
     model, plan = params.project.name, params.rollout
     if plan.salt is not None:
         raise Error("rollout.salt is set in params.yaml", "set it to null: each rollout draws a salt of its own")
+    plan = plan if split is None else plan.tested_at(split)
     requests.check(plan, params.serve.guard, params.serve.log.output)
     salted = plan.model_copy(update={"salt": secrets.token_hex(_SALT_BYTES)})
     why = " ".join((reason or "").split())

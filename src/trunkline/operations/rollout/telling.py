@@ -58,6 +58,8 @@ def _write(look: Look, changes: list[Rollout], points: list[Point], problem: str
         "changes": changes,
         "arms": look.seen.arms if look.seen else None,
         "signals": [view.signal(state) for state in look.seen.decision.signals] if look.seen else [],
+        "effects": view.effects(look.seen.decision) if look.seen else [],
+        "covers": f"{100 * (1 - look.rollout.plan.beta):g}",
         "worse": f"{limits.get('e_worse_mean', 0):g}",
         "shown": f"{limits.get('e_no_worse', 0):g}",
         "problem": problem,

@@ -8,6 +8,7 @@ from trunkline.rollout.decision import Decision, SignalState
 from trunkline.words import number, plain, share
 
 _SIGNALS = ("signal", "canary", "stable", "e worse", "e no worse", "ruled out", "margin")
+_EFFECTS = ("signal", "canary against stable [interval]", "shows")
 
 
 def line(look: Look) -> str:
@@ -31,7 +32,10 @@ def status(look: Look) -> str:
     ]
     lines = [plain(text) for text in said]
     if look.seen is not None:
-        lines += ["", *traffic(look.seen), "", *signals(look.seen.decision), "", plain(waits(look))]
+        lines += ["", *traffic(look.seen), "", *signals(look.seen.decision), ""]
+        found = effects(look.seen.decision)
+        lines += [*terminal.table([_EFFECTS, *found]), ""] if found else []
+        lines += [plain(waits(look))]
     return "\n".join(lines)
 
 
@@ -47,6 +51,11 @@ def signals(decision: Decision) -> list[str]:
     limits = decision.limits
     last = ("limit", "", "", f"{limits['e_worse_mean']:g} (mean)", f"{limits['e_no_worse']:g} (each)", "", "")
     return terminal.table([_SIGNALS, *rows, last], numbers=True)
+
+
+def effects(decision: Decision) -> list[tuple[str, str, str]]:
+    """Of an A/B test, a row for each signal: its name, its effect, what that shows; none of a rollout."""
+    return [(state.signal, str(state.effect), state.effect.shows) for state in decision.signals if state.effect]
 
 
 def waits(look: Look) -> str:
