@@ -132,7 +132,8 @@ class Customers:
     """
 
     def __init__(self, settings: params.Params, seed: int = 3) -> None:
-        self._settings, self._rng, self._units, self.new = settings, np.random.default_rng(seed), 0, False
+        self._settings, self._rng, self.new = settings, np.random.default_rng(seed), False
+        self._seed, self._units = seed, 0
 
     def ask(
         self,
@@ -151,7 +152,7 @@ class Customers:
             label: what is told instead of the right one.
         """
         asked = [written(self._rng, self.new) for _ in moments]
-        units = [f"u-{self._units + number}" for number in range(len(moments))]
+        units = [f"u-{self._seed}-{self._units + number}" for number in range(len(moments))]
         self._units += len(moments)
         weight = rollout.weight if rollout else 0.0
         placed = [assignment.arm_of(rollout.plan.salt or "", unit, weight) if rollout else "stable" for unit in units]

@@ -211,7 +211,7 @@ def test_a_new_product_is_noticed_learned_released_and_served_without_a_human(wo
 
 
 def test_dirty_labels_stop_before_anything_is_pushed_and_a_human_is_asked_once(world, capsys):
-    days(world.clock, world.customers, world.arms, labels=1.0, label="no idea")
+    days(world.clock, world.customers, world.arms, 3, labels=1.0, label="no idea")
     before = refs(world)
     world.job("retrain")
     for _ in range(2):
