@@ -240,17 +240,20 @@ def rows(units: list[str], **columns: object) -> pl.DataFrame:
     return pl.DataFrame(plain | columns, schema_overrides=schema)
 
 
-def test_a_failure_is_ours_unless_a_client_left_or_a_guard_did_its_work():
+def test_a_failure_is_ours_unless_a_client_left_or_a_guard_refused_what_was_asked():
     frame = rows(
-        list("abcdef"),
-        status=[200, 500, 200, 499, 403, None],
-        error=[None, None, "timeout", "client_left", "guard", None],
-        findings=[["pii@1:12"], [], [], [], ["pii@1:12", "format@1:1"], None],
+        list("abcdefg"),
+        status=[200, 500, 200, 499, 403, None, 422],
+        error=[None, None, "timeout", "client_left", "guard", None, "guard"],
+        findings=[["pii@1:12"], [], [], [], ["pii@1:12", "format@1:1"], None, ["pii_leak@1:12"]],
+        engine_model=["m", "m", "m", "m", None, None, "m"],
+        tokens_out=[24, 24, 24, 24, None, None, 24],
+        ttft_ms=[40.0, 40.0, 40.0, 40.0, None, None, 40.0],
     )
     found = observed.measured(frame, ("pii@1",))
-    assert found["failed"].to_list() == [False, True, True, False, False, True]
-    assert found["latency_ms"].to_list() == [100.0, None, None, None, None, None]
-    assert found["guard:pii@1"].to_list() == [True, False, False, False, True, None]
+    assert found["failed"].to_list() == [False, True, True, False, False, True, True]
+    assert found["latency_ms"].to_list() == [100.0, None, None, None, None, None, None]
+    assert found["guard:pii@1"].to_list() == [True, False, False, False, True, None, False]
 
 
 def test_totals_count_predictions_and_leave_out_what_was_not_measured():

@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 import polars as pl
 
+from trunkline import faults
 from trunkline.drift.exact import Floats
 from trunkline.drift.watched import GUARD
 from trunkline.drift.windows import Window
 
-# Errors that are not the model's, nor the engine's: a client that left, a guard that did its work.
-NOT_OURS = ("client_left", "guard")
 # The last digits of an id are drawn at random; the first ones are the time.
 _RANDOM_DIGITS = 12
 
@@ -64,14 +63,13 @@ def measured(frame: pl.DataFrame, guards: Iterable[str]) -> pl.DataFrame:
     """Rows of the log with what is watched of serving.
 
     Args:
-        frame: the log's columns ``status error latency_ms ttft_ms findings`` among others.
+        frame: the log's columns ``status error latency_ms ttft_ms tokens_out engine_model findings`` among others.
         guards: ``name@version`` each.
 
     Returns:
         The frame with ``failed``, ``guard:<name>``, and latencies of answers only.
     """
-    fault = pl.col("error").is_not_null() & ~pl.col("error").is_in(NOT_OURS)
-    failed = pl.col("status").is_null() | (pl.col("status") >= 500) | fault.fill_null(False)
+    failed = pl.col("status").is_null() | (pl.col("status") >= 500) | faults.failed()
     answered = ~failed & (pl.col("status") < 400)
     found = pl.col("findings").list.eval(pl.element().str.split(":").list.first())
     return frame.with_columns(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from trunkline import assignment
+from trunkline import assignment, faults
 from trunkline.errors import Error
 from trunkline.records.rollout import LATE, LOG_COLUMNS, AmountMetric, EventMetric, Plan, ScoreMetric
 
@@ -84,26 +84,21 @@ def table(window: pl.DataFrame, feedback: pl.DataFrame, plan: Plan, timeout_s: f
 def _column(name: str) -> pl.Expr:
     """What a column of the plan is of a prediction; null where it was not measured."""
     answered = pl.col("ended").is_not_null()
-    left = pl.col("error") == "client_left"
-    # A guard that blocks the input does so before the engine is asked.
-    asked = pl.any_horizontal(pl.col("engine_model", "tokens_out", "ttft_ms").is_not_null())
-    blocked = pl.col("error") == "guard"
-    failed = pl.col("error").is_not_null() & ~left & ~(blocked & ~asked)
     whole = answered & pl.col("error").is_null()
     match name:
         case "error":
-            return pl.when(answered).then(failed.fill_null(False))
+            return pl.when(answered).then(faults.failed())
         case "format_error":
             return pl.when(whole).then(~pl.col("format_ok"))
         case "blocked":
-            return pl.when(answered).then((blocked & asked).fill_null(False))
+            return pl.when(answered).then(faults.blocked().fill_null(False))
         case "empty":
             return pl.when(whole).then(pl.col("empty"))
         case "score":
             return pl.lit(None, dtype=pl.Float64)
         case "latency_ms" | "ttft_ms":
             # A client that left waited at least so long: without these a slow arm would seem faster.
-            return pl.when(whole | left).then(pl.col(name))
+            return pl.when(whole | faults.left()).then(pl.col(name))
         case "tokens_out" | "usd":
             return pl.when(whole).then(pl.col(name))
         case _:
