@@ -216,7 +216,7 @@ def ended(running: subprocess.Popen, home: Path) -> Run:
         raise
     path, log = home / "calls.jsonl", (home / "log").read_text(errors="replace")
     calls = [Call(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
-    ends = re.findall(r"^\[[^/\]]+/(\w+)\s*\].*Job (succeeded|failed)", log, re.MULTILINE)
+    ends = re.findall(r"^\[[^/\]]+/([\w-]+)\s*\].*Job (succeeded|failed)", log, re.MULTILINE)
     return Run(code, calls, dict(ends), log)
 
 

@@ -80,6 +80,7 @@ class GitHubDouble:
         self.tokens = {"ghs_write": Actor(BOT, True), "ghs_read": Actor(BOT, False)}
         self.tokens["ghp_admin"] = Actor("ada", True, True)
         self.threads: dict[int, list[dict[str, Any]]] = {42: []}
+        self.reviews: list[dict[str, Any]] = []
         self.commits = {HEAD, MERGE}
         self.statuses: list[dict[str, Any]] = []
         self.private = True
@@ -233,6 +234,10 @@ def _set_status(double: GitHubDouble, actor: Actor, request: Request, sha: str) 
     return Answer(201, {"id": len(double.statuses), "creator": {"login": actor.login}, **content})
 
 
+def _list_reviews(double: GitHubDouble, actor: Actor, request: Request, run: str) -> Answer:
+    return Answer(200, double.reviews) if run == "777" else Answer(404, _error(404, "Not Found"))
+
+
 def _repository(double: GitHubDouble, actor: Actor, request: Request) -> Answer:
     return Answer(200, {"full_name": REPOSITORY, "private": double.private, "default_branch": "main"})
 
@@ -334,6 +339,7 @@ _ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("POST", rf"{_REPOS}/issues/(\d+)/comments", _add_comment),
     ("PATCH", rf"{_REPOS}/issues/comments/(\d+)", _edit_comment),
     ("POST", rf"{_REPOS}/statuses/([0-9a-f]+)", _set_status),
+    ("GET", rf"{_REPOS}/actions/runs/(\d+)/approvals", _list_reviews),
     ("GET", _REPOS, _repository),
     ("GET", rf"{_REPOS}/rules/branches/([^/]+)", _branch_rules),
     ("GET", rf"{_REPOS}/branches/([^/]+)", _branch),

@@ -167,7 +167,15 @@ def test_checks_that_fail_fail(repository):
 # A merge.
 
 
-def test_a_merge_registers_the_release_and_promotes_the_version_that_was_registered(repository):
+@pytest.fixture
+def unwatched(repository, monkeypatch) -> ScratchRepository:
+    """Where nothing reaches the prediction log."""
+    monkeypatch.setattr(repository, "variables", {})
+    return repository
+
+
+def test_a_merge_registers_the_release_and_promotes_the_version_that_was_registered(unwatched):
+    repository = unwatched
     run = repository.run(
         "release", "push", repository.push(), {"trunkline release": {"outputs": {"version": "v1.2.0"}}}
     )
@@ -197,19 +205,100 @@ def test_who_starts_a_release_says_which_part_of_the_version_is_raised(repositor
     assert run.calls[0].arguments[:3] == ["release", "--bump", "major"]
 
 
-def test_a_promotion_that_fails_is_seen(repository):
+def test_a_promotion_that_fails_is_seen(unwatched):
     orders = {"trunkline release": {"outputs": {"version": "v1.2.0"}}, "trunkline promote": {"exit": 1}}
-    run = repository.run("release", "push", repository.push(), orders)
+    run = unwatched.run("release", "push", unwatched.push(), orders)
     assert (run.code, run.jobs["promote"]) == (1, "failed")
+
+
+# A release earns its traffic where something can watch it.
+
+START, LOOK, LOOK_ON = (
+    "trunkline rollout start v1.2.0",
+    "trunkline rollout watch --until-held",
+    "trunkline rollout watch",
+)
+TRIED = "triage#production#v1.2.0#1"
+APPROVED, REJECTED = f"trunkline rollout promote {TRIED} --reviewed", f"trunkline rollout rollback {TRIED} --reviewed"
+
+
+def watched(state: str, code: int) -> dict:
+    return {LOOK: {"exit": code, "outputs": {"state": state, "rollout": TRIED}}, LOOK_ON: {"exit": 0}}
+
+
+def started(repository, orders: dict, **inputs: str):
+    event = {"inputs": {"action": "start", "version": "v1.2.0", "reason": "", **inputs}, "ref": "refs/heads/main"}
+    return repository.run("rollout", "workflow_dispatch", event, orders)
+
+
+def test_a_merge_lets_the_registered_release_earn_its_traffic_instead_of_promoting_it(repository):
+    orders = {"trunkline release": {"outputs": {"version": "v1.2.0"}}} | watched("promoted", 0)
+    run = repository.run("release", "push", repository.push(), orders)
+    assert [call.call for call in run.calls] == ["trunkline release", START, LOOK]
+    assert run.code == 0
+    assert {call.head for call in run.calls} == {repository.heads["main"]}
+    assert all(call.may_push for call in run.calls)
+
+
+def test_what_is_rolled_back_is_red_and_nobody_is_asked(repository):
+    run = started(repository, watched("rolled_back", 3))
+    assert run.lines() == [f"start: {START}", f"watch: {LOOK}"]
+    assert (run.code, run.jobs) == (1, {"start": "succeeded", "watch": "failed"})
+
+
+def test_what_is_held_is_watched_on_and_promoted_in_the_name_of_its_reviewers(repository):
+    run = started(repository, watched("held", 4))
+    assert run.lines()[:2] == [f"start: {START}", f"watch: {LOOK}"]
+    assert set(run.lines()[2:]) == {f"held: {LOOK_ON}", f"promote-reviewed: {APPROVED}"}
+    assert run.jobs == dict.fromkeys(("start", "watch", "held", "promote-reviewed"), "succeeded")
+    log, none = ["PGPASSWORD"], []
+    secrets = {call.job: call.secrets for call in run.calls}
+    assert secrets == {"start": none, "watch": log, "held": log, "promote-reviewed": ["GITHUB_TOKEN"]}
+
+
+def test_what_was_not_approved_is_rolled_back_if_it_was_rejected_which_the_command_finds_out(repository):
+    run = started(repository, watched("held", 4) | {APPROVED: {"exit": 1}})
+    assert run.lines()[-1] == f"rollback: {REJECTED}"
+    assert (run.code, run.jobs["promote-reviewed"], run.jobs["rollback"]) == (1, "failed", "succeeded")
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_a_watch_that_cannot_look_is_red_and_a_rollout_that_was_not_started_is_not_watched(repository, code):
+    lost = started(repository, {LOOK: {"exit": code}})
+    assert (lost.lines()[1:], lost.jobs["watch"]) == ([f"watch: {LOOK}"], "failed")
+    refused = started(repository, {START: {"exit": code}})
+    assert (refused.lines(), refused.jobs) == ([f"start: {START}"], {"start": "failed"})
+
+
+@pytest.mark.parametrize(
+    ("action", "job"),
+    [("promote", "promote-reviewed"), ("resume", "promote-reviewed"), ("rollback", "rollback"), ("hold", "rollback")],
+)
+def test_what_people_decide_about_a_rollout_is_recorded_with_their_reason(repository, action, job):
+    reason = 'ann said "$(no)"'
+    run = started(repository, {}, action=action, reason=reason)
+    assert [(call.job, call.arguments) for call in run.calls] == [(job, ["rollout", action, "--reason", reason])]
+    assert (run.code, run.jobs, run.calls[0].secrets) == (0, {job: "succeeded"}, [])
+
+
+def test_a_decision_that_fails_is_red_and_makes_no_other(repository):
+    run = started(repository, {"trunkline rollout promote": {"exit": 1}}, action="promote", reason="x")
+    assert (len(run.calls), run.code, run.jobs) == (1, 1, {"promote-reviewed": "failed"})
+
+
+def test_to_try_again_what_was_rolled_back_takes_a_reason(repository):
+    run = started(repository, watched("promoted", 0), reason="it was the engine")
+    assert run.calls[0].arguments == ["rollout", "start", "v1.2.0", "--reason", "it was the engine"]
 
 
 # What serves is watched, and newer data are learned from.
 
 WATCH = ["monitor: trunkline monitor", "monitor: trunkline alert"]
 COLLECT = ["retrain: trunkline monitor", "retrain: trunkline retrain"]
-PAGE = {"trunkline monitor": {"files": {"reports/monitor.html": "<p>"}}}
+WRITTEN = {"reports/monitor.json": "{}", "reports/monitor.html": "what a customer wrote"}
+PAGE = {"trunkline monitor": {"files": WRITTEN}}
 ALARM = {
-    "trunkline monitor": {"exit": 3, "files": {"reports/monitor.html": "<p>"}},
+    "trunkline monitor": {"exit": 3, "files": WRITTEN},
     "trunkline alert": {"outputs": {"retrain": "true"}},
 }
 
@@ -225,7 +314,8 @@ def test_what_the_monitor_finds_is_told_and_red_is_only_what_did_not_run(reposit
     run = scheduled(repository, "monitor", orders)
     assert (run.lines(), run.code, run.jobs) == (WATCH, 0, {"monitor": "succeeded"})
     assert [call.secrets for call in run.calls] == [["PGPASSWORD"], ["GITHUB_TOKEN"]]
-    assert (repository.folder / "home/artifacts/monitor/monitor.html").read_text() == "<p>"
+    kept = {path.name: path.read_text() for path in (repository.folder / "home/artifacts/monitor").iterdir()}
+    assert kept == {"monitor.json": "{}"}, "what customers wrote stays on the runner"
 
 
 @pytest.mark.parametrize("code", [1, 2])
@@ -267,7 +357,11 @@ def test_a_retraining_by_hand_says_why(repository):
 
 
 @pytest.mark.parametrize("name", ["monitor", "retrain"])
-def test_where_no_runner_is_set_up_nothing_waits_for_one(repository, monkeypatch, name):
-    monkeypatch.setattr(repository, "variables", {})
-    run = scheduled(repository, name, {})
+def test_where_no_runner_is_set_up_nothing_waits_for_one(unwatched, name):
+    run = scheduled(unwatched, name, {})
+    assert (run.lines(), run.code, run.jobs) == ([], 0, {})
+
+
+def test_where_no_runner_is_set_up_no_rollout_starts(unwatched):
+    run = started(unwatched, {})
     assert (run.lines(), run.code, run.jobs) == ([], 0, {})

@@ -233,13 +233,18 @@ def test_following_every_command_mends_everything(job):
     before = look()
     wrong = [diagnosis for diagnosis in before if diagnosis.verdict is FAIL]
     first = ["branch rules", "gpu-pr", "tag rules", "registry", "production", "env rules", "monitoring", "retraining"]
+    first += ["rollout", "promote-reviewed", "rollback"]
     assert [diagnosis.name for diagnosis in wrong] == first, "where there is no environment nobody asks for its secrets"
     for diagnosis in wrong:
         follow(job, diagnosis.fix)
     key = named(look(), "release key")
     assert key.verdict is FAIL
-    assert "gh secret set RELEASE_KEY --env production < release_key" in key.fix
-    job.secrets["production"] = ["OTHER", "RELEASE_KEY"]
+    for environment in github.KEYED:
+        assert f"gh secret set RELEASE_KEY --env {environment} < release_key" in key.fix
+        job.secrets[environment] = ["OTHER", "RELEASE_KEY"]
+        assert (named(look(), "release key").verdict is PASS) == (environment == "rollback")
+    assert named(look(), "reviewers").verdict is INCONCLUSIVE
+    job.environments["promote-reviewed"]["protection_rules"] = [{"id": 1, "type": "required_reviewers"}]
     online = {"name": "gpu-1", "status": "online", "labels": [{"name": "self-hosted"}, {"name": "GPU-PR"}]}
     job.runners.append(online)
     assert set(verdicts(look()).values()) == {PASS}
@@ -306,17 +311,20 @@ def test_a_branch_of_an_environment_is_written_by_a_release_alone_and_rewritten_
 def test_an_environment_with_secrets_is_for_main_alone_and_the_gpus_for_pull_requests(job):
     custom = {"protected_branches": False, "custom_branch_policies": True}
     job.environments = {name: {"name": name, "deployment_branch_policy": None} for name in github.ENVIRONMENTS}
-    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [PASS, FAIL, FAIL, FAIL, FAIL]
+    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [PASS, *[FAIL] * 7]
     for environment in job.environments.values():
         environment["deployment_branch_policy"] = custom
     job.deploying_refs = {"gpu-pr": ["main"], "registry": ["main"], "production": ["releases/*"]}
-    job.deploying_refs |= {"monitoring": ["main"], "retraining": ["retrain/*"]}
-    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [FAIL, PASS, FAIL, PASS, FAIL]
+    job.deploying_refs |= {"monitoring": ["main"], "retraining": ["retrain/*"], "rollout": ["*"]}
+    job.deploying_refs |= {"promote-reviewed": ["main"], "rollback": ["hotfix"]}
+    expected = [FAIL, PASS, FAIL, PASS, FAIL, PASS, PASS, FAIL]
+    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == expected
+    job.deploying_refs["rollback"] = ["main"]
     job.deploying_refs |= {"gpu-pr": ["refs/pull/*/merge"], "production": ["ma*"], "retraining": ["main"]}
-    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [PASS, PASS, PASS, PASS, PASS]
+    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [PASS] * 8
     for environment in job.environments.values():
         environment["deployment_branch_policy"] = {"protected_branches": True, "custom_branch_policies": False}
-    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [FAIL, PASS, PASS, PASS, PASS]
+    assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [FAIL, *[PASS] * 7]
 
 
 def test_a_runner_is_found_on_the_last_page_by_both_labels(job):
@@ -372,7 +380,7 @@ def test_a_repository_that_does_not_answer_is_one_failure_and_the_rest_is_not_as
 
 def test_an_answer_of_another_shape_is_no_pass(job):
     job.faults = []
-    job.fail(200, path="/environments", times=5, text="{}")
+    job.fail(200, path="/environments", times=50, text="{}")
     found = verdicts(look())
     assert {found[name] for name in github.ENVIRONMENTS} == {INCONCLUSIVE}
 

@@ -21,8 +21,12 @@ def change(known: list[Tag], content: str = "v1") -> Change:
     )
 
 
+def assign(decide) -> Change:
+    return publishing.publish(BRANCH, lambda _, known: decide(known))
+
+
 def publish(content: str) -> None:
-    publishing.publish(lambda known: change(known, content))
+    assign(lambda known: change(known, content))
 
 
 def forked(action) -> int:
@@ -42,7 +46,7 @@ def on_origin(folder, content: str = "m.yaml") -> str:
 
 
 def test_tag_and_branch_reach_the_remote_and_this_clone_together(clones):
-    publishing.publish(change)
+    assign(change)
     assert on_origin(clones[0]) == "v1"
     assert (
         [tag.name for tag in tags.everything()] == [tag.name for tag in tags.published("origin")] == ["m#production#1"]
@@ -62,7 +66,7 @@ def test_a_lost_race_is_decided_anew_with_what_the_winner_made(clones, monkeypat
         seen.append([tag.name for tag in known])
         return change(known, "second")
 
-    publishing.publish(decide)
+    assign(decide)
     assert seen == [[], ["m#production#1"]]
     assert on_origin(clones[0]) == "second"
     assert starter.git(clones[0], "log", "--format=%s", f"origin/{BRANCH}") == "serve second\nserve winner"
@@ -81,7 +85,7 @@ def test_many_who_publish_at_once_all_get_through_one_after_the_other(clones, na
 
 
 def test_an_amendment_is_decided_by_the_branch_it_is_pushed_on(clones):
-    publishing.publish(change)
+    assign(change)
     seen = []
 
     def decide(head, known):
@@ -134,22 +138,22 @@ def test_a_race_is_not_run_for_ever(clones, monkeypatch):
 
     def decide(known):
         os.chdir(clones[1])
-        publishing.publish(lambda there: change(there, f"winner {len(there)}"))
+        assign(lambda there: change(there, f"winner {len(there)}"))
         os.chdir(clones[0])
         return change(known, "loser")
 
     with pytest.raises(Error, match="others were faster 2 times.*moved on"):
-        publishing.publish(decide)
+        assign(decide)
     assert not any("loser" in tag.message for tag in [*tags.everything(), *tags.published("origin")])
 
 
 def test_what_is_there_already_is_not_made_again(clones):
-    publishing.publish(change)
+    assign(change)
     made = branches.remote_head("origin", BRANCH)
-    publishing.publish(lambda known: change([]))
+    assign(lambda known: change([]))
     assert branches.remote_head("origin", BRANCH) == made
     starter.git(clones[0].parent / "origin.git", "branch", "-D", BRANCH)
-    publishing.publish(lambda known: change([]))
+    assign(lambda known: change([]))
     assert on_origin(clones[0]) == "v1", "a branch that was lost is written again"
     assert len(tags.published("origin")) == 1
 
@@ -159,7 +163,7 @@ def test_a_push_that_is_refused_leaves_nothing_behind(clones):
     hook.write_text("#!/bin/sh\necho 'the disk is full' >&2\nexit 1\n")
     hook.chmod(0o755)
     with pytest.raises(Error, match="the disk is full"):
-        publishing.publish(change)
+        assign(change)
     assert tags.everything() == []
     assert branches.remote_head("origin", BRANCH) is None
 
@@ -176,14 +180,14 @@ def test_killed_before_or_after_the_push_it_is_run_again(clones, hook, seen):
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     assert tags.everything() == []
     assert [len(found) for found in [tags.published("origin")] if found] == seen
-    publishing.publish(change)
+    assign(change)
     assert len(tags.everything()) == len(seen) + 1
 
 
 def test_without_a_remote_the_refs_of_this_clone_are_set(clones):
     starter.git(clones[0], "remote", "remove", "origin")
-    publishing.publish(change)
-    publishing.publish(lambda known: change(known, "v2"))
+    assign(change)
+    assign(lambda known: change(known, "v2"))
     assert [tag.name for tag in tags.everything()] == ["m#production#1", "m#production#2"]
     assert starter.git(clones[0], "show", f"{BRANCH}:m.yaml") == "v2"
 
@@ -191,6 +195,6 @@ def test_without_a_remote_the_refs_of_this_clone_are_set(clones):
 def test_an_unreachable_remote_decides_nothing(clones):
     starter.git(clones[0], "remote", "set-url", "origin", str(clones[0] / "nowhere"))
     with pytest.raises(Error, match="nowhere") as caught:
-        publishing.publish(change)
+        assign(change)
     assert "git remote -v" in caught.value.hint
     assert tags.everything() == []

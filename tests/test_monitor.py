@@ -98,6 +98,8 @@ def test_messages_of_a_new_kind_are_an_alarm_with_the_messages_that_drive_it(fol
     for example in one.examples:
         row = next(line for line in page.splitlines() if example in line)
         assert len(set(re.findall(r"\w+", row)) & set(monitored.FOREIGN)) >= 3
+    told = set(re.findall(r"\w+", PAGE.with_suffix(".json").read_text()))
+    assert not told & set(monitored.FOREIGN), "the workflow keeps the record, and it holds no message"
 
 
 def test_an_alarm_keeps_the_start_of_its_first_window_and_clears(folder, traffic):

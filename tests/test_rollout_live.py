@@ -20,8 +20,9 @@ import releases
 import rollouts
 import starter
 from rollouts import CANARY, MODEL, STABLE, World
-from trunkline import cli, rollout
-from trunkline.clients.git import tags
+from trunkline import cli, registry, rollout
+from trunkline.clients import actor
+from trunkline.clients.git import publishing, tags
 from trunkline.errors import Error
 from trunkline.operations.rollout import replaying, telling
 from trunkline.operations.rollout.looking import Controller
@@ -173,9 +174,11 @@ def refused(world, capsys, version: str = CANARY) -> str:
 def test_what_may_not_be_tried_is_refused_and_nothing_is_written(world, capsys):
     assert "there is no release v9.0.0" in refused(world, capsys, "v9.0.0")
     assert f"production serves {STABLE} already" in refused(world, capsys, STABLE)
+    releases.releases(world.clones[0], "v1.2.0")
     world.start()
-    assert f"production is trying {CANARY} already" in refused(world, capsys)
-    cli.main(["promote", CANARY, "--to", "production"])
+    assert f"production is trying {CANARY} already" in refused(world, capsys, "v1.2.0")
+    cli.main(["rollout", "hold", "--reason", "wait"])
+    cli.main(["rollout", "promote", "--reason", "fine"])
     cli.main(["rollback", "--to", STABLE, "--reason", "bad"])
     assert "only a newer release may be promoted" in refused(world, capsys)
 
@@ -319,10 +322,17 @@ def test_erasing_a_customer_leaves_the_rollout_to_be_judged(world):
     assert after.seen.decision.units == pytest.approx(before.seen.decision.units, abs=1)
 
 
+def assigned(version: str) -> None:
+    """Another tool assigns a version to production, and knows of no rollout."""
+    said = {"model": MODEL, "environment": "production", "version": version, "action": "promote", "reason": "by hand"}
+    wanted = actor.decision(said, "ann")
+    publishing.publish("env/production", lambda _, known: registry.promote(registry.of(known, MODEL), wanted))
+
+
 def test_production_that_was_given_something_else_ends_the_rollout(world):
     releases.releases(world.clones[0], "v1.2.0")
     world.start()
-    cli.main(["promote", "v1.2.0", "--to", "production"])
+    assigned("v1.2.0")
     look = Controller(world.settings, "production").look(world.now.timestamp())
     assert (look.acted, look.rollout.state, look.rollout.because) == (True, "rolled_back", "overtaken")
     assert world.serves()["version"] == "v1.2.0"
@@ -330,7 +340,7 @@ def test_production_that_was_given_something_else_ends_the_rollout(world):
 
 def test_a_canary_that_somebody_promoted_is_promoted(world):
     world.start()
-    cli.main(["promote", CANARY, "--to", "production"])
+    assigned(CANARY)
     look = Controller(world.settings, "production").look(world.now.timestamp())
     assert (look.rollout.state, look.rollout.weight, look.verdict) == ("promoted", 1.0, "pass")
 
@@ -468,6 +478,26 @@ def test_a_watch_outlives_its_database_and_ends_with_the_rollout(quick):
         assert process.returncode == 3
     assert "stop by trunkline (hard stop): 10 in a row on the canary: error" in out
     assert quick.rollout.state == "rolled_back"
+
+
+def test_in_a_workflow_a_watch_ends_when_it_is_held_and_tells_the_next_job(quick, nameless, monkeypatch):
+    output = nameless / "output"
+    monkeypatch.setenv("GITHUB_OUTPUT", str(output))
+    quick.traffic(0.5)
+    with subprocess.Popen([*WATCH, "--until-held"], stderr=subprocess.PIPE, text=True) as process:
+        said_by(process, "hold (")
+        assert cli.main(["rollout", "hold", "--reason", "the summer sale begins"]) == 0
+        process.communicate(timeout=20)
+        assert process.returncode == 4
+    assert cli.main(["rollout", "watch", "--until-held"]) == 4, "run again it finds it held"
+    assert output.read_text() == 2 * f"rollout={quick.rollout.name}\nstate=held\n"
+    with subprocess.Popen(WATCH, stderr=subprocess.PIPE, text=True) as process:
+        said_by(process, "held by")
+        assert process.poll() is None, "while a human decides somebody looks on"
+        assert cli.main(["rollout", "rollback", "--reason", "no", "--by", "ann"]) == 0
+        process.communicate(timeout=20)
+        assert process.returncode == 3
+    assert output.read_text().splitlines()[-1] == "state=rolled_back"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

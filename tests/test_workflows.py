@@ -15,6 +15,7 @@ GUARD = f"    if: {rules.SAME_REPOSITORY} && !github.event.pull_request.draft\n"
 REAP_AT_LAST = "      - if: always()\n        run: trunkline reap\n"
 TOKEN = "          GITHUB_TOKEN: ${{ github.token }}\n"
 INHERITED = "    uses: ./.github/workflows/retrain.yml\n    secrets: inherit\n"
+HANDED_ON = "    uses: ./.github/workflows/rollout.yml\n    secrets: inherit\n"
 # Per mistake: the rule that finds it, the workflow, and what is written instead of what.
 MISTAKES: list[tuple[Callable, str, str, str]] = [
     (rules.triggers, "model-pr", "  pull_request:\n", "  pull_request_target:\n"),
@@ -102,6 +103,38 @@ MISTAKES: list[tuple[Callable, str, str, str]] = [
         "    timeout-minutes: 120\n",
         "    timeout-minutes: 120\n    env: {T: '${{ secrets.T }}'}\n",
     ),
+    (rules.triggers, "rollout", "options: [start, promote, hold, resume, rollback]", "options: [start]"),
+    (rules.triggers, "rollout", "        default: start\n", ""),
+    (rules.permissions, "rollout", "      actions: read # who has approved\n", "      actions: write\n"),
+    (rules.permissions, "release", "      actions: read\n", ""),
+    (rules.environments, "rollout", "environment: promote-reviewed #", "environment: production #"),
+    (rules.environments, "rollout", "    environment: rollback\n", ""),
+    (rules.concurrency, "rollout", "cancel-in-progress: false", "cancel-in-progress: true"),
+    (rules.concurrency, "rollout", "rollout-production-${{ inputs.action }}", "rollout-production"),
+    (rules.runners, "rollout", "runs-on: [self-hosted, serving]", "runs-on: ubuntu-24.04"),
+    (rules.calls, "release", "uses: ./.github/workflows/rollout.yml", "uses: ./.github/workflows/monitor.yml"),
+    (rules.secrets, "release", "    uses: ./.github/workflows/rollout.yml\n", HANDED_ON),
+    (rules.secrets, "rollout", "          REASON: ${{ inputs.reason }}\n", "          R: ${{ secrets.PGPASSWORD }}\n"),
+    (rules.secrets, "rollout", "VERSION: ${{ inputs.version }}", "VERSION: ${{ github.token }}"),
+    (rules.chains, "release", "    if: vars.SERVING != 'true'\n", ""),
+    (rules.chains, "release", "    if: vars.SERVING == 'true' # there", "    if: always() # there"),
+    (rules.chains, "rollout", " && vars.SERVING == 'true'", ""),
+    (
+        rules.chains,
+        "rollout",
+        "needs.watch.outputs.state == 'held'\n      ||",
+        "needs.watch.result == 'success'\n      ||",
+    ),
+    (rules.chains, "rollout", "    if: needs.watch.outputs.state == 'held'\n", "    if: always()\n"),
+    (rules.chains, "rollout", "(inputs.action == 'start' && ", "("),
+    (rules.checkouts, "rollout", "          ssh-key: ${{ secrets.RELEASE_KEY }}\n", ""),
+    (
+        rules.checkouts,
+        "monitor",
+        "persist-credentials: false\n",
+        "persist-credentials: false\n          ssh-key: key\n",
+    ),
+    (rules.commands, "rollout", '"$VERSION"', '"${{ inputs.version }}"'),
     (rules.without_a_runner, "retrain", "    if: vars.SERVING == 'true'", "    if: vars.SERVING != 'true'"),
     (rules.checkouts, "monitor", "persist-credentials: false", "persist-credentials: true"),
     (rules.reaping, "model-pr", REAP_AT_LAST, ""),

@@ -14,6 +14,7 @@ FOLDER = Path(__file__).parent.parent / ".github"
 HOSTED = "ubuntu-24.04"
 GPU = ["self-hosted", "gpu-pr"]
 BUMP = {"type": "choice", "options": ["major", "minor", "patch"], "default": "minor"}
+ACTION = {"required": True, "type": "choice", "options": ["start", "promote", "hold", "resume", "rollback"]}
 SERVING = ["self-hosted", "serving"]
 TRIGGERS: dict[str, Any] = {
     "checks": {
@@ -27,6 +28,18 @@ TRIGGERS: dict[str, Any] = {
     "release": {
         "push": {"branches": ["main"], "paths": ["dvc.lock"]},
         "workflow_dispatch": {"inputs": {"reason": {"required": True, "type": "string"}, "bump": BUMP}},
+    },
+    "rollout": {
+        "workflow_call": {
+            "inputs": {
+                "version": {"required": True, "type": "string"},
+                "action": {"default": "start", "type": "string"},
+                "reason": {"default": "", "type": "string"},
+            }
+        },
+        "workflow_dispatch": {
+            "inputs": {"action": ACTION, "version": {"type": "string"}, "reason": {"type": "string"}}
+        },
     },
     "monitor": {"schedule": [{"cron": "23 * * * *"}], "workflow_dispatch": None},
     "retrain": {
@@ -42,6 +55,12 @@ PERMISSIONS = {
     "model-pr/report": {"actions": "write", "contents": "write", "pull-requests": "write", "statuses": "write"},
     "release/register": {"contents": "write", "id-token": "write"},
     "release/promote": {"contents": "write"},
+    "release/rollout": {"actions": "read", "contents": "write"},
+    "rollout/start": {"contents": "write"},
+    "rollout/watch": {"contents": "write"},
+    "rollout/held": {"contents": "write"},
+    "rollout/promote-reviewed": {"actions": "read", "contents": "write"},
+    "rollout/rollback": {"actions": "read", "contents": "write"},
     "monitor/monitor": {"contents": "read", "id-token": "write", "issues": "write"},
     # What calls a workflow must have what that needs.
     "monitor/retrain": {"contents": "write", "id-token": "write", "issues": "write", "pull-requests": "write"},
@@ -51,29 +70,73 @@ ENVIRONMENTS = {
     "model-pr/train": "gpu-pr",
     "release/register": "registry",
     "release/promote": "production",
+    "rollout/start": "rollout",
+    "rollout/watch": "rollout",
+    "rollout/held": "rollout",
+    "rollout/promote-reviewed": "promote-reviewed",
+    "rollout/rollback": "rollback",
     "monitor/monitor": "monitoring",
     "retrain/retrain": "retraining",
 }
-RUNNERS = {"model-pr/train": GPU, "monitor/monitor": SERVING, "retrain/retrain": SERVING}
+RUNNERS = {
+    "model-pr/train": GPU,
+    "monitor/monitor": SERVING,
+    "retrain/retrain": SERVING,
+    "rollout/watch": SERVING,
+    "rollout/held": SERVING,
+}
 # Steps that may see a secret or the token, by a word of theirs; nothing else in these jobs may, and no other job.
 TRUSTED = {
     "release/register": ("DVC_CONFIG", "SIGNING_KEY", "trunkline release"),
     "release/promote": ("actions/checkout",),
+    "rollout/start": ("actions/checkout",),
+    "rollout/watch": ("actions/checkout", "trunkline rollout watch"),
+    "rollout/held": ("actions/checkout", "trunkline rollout watch"),
+    "rollout/promote-reviewed": ("actions/checkout",),
+    "rollout/rollback": ("actions/checkout",),
     "monitor/monitor": ("DVC_CONFIG", "trunkline monitor"),
     "retrain/retrain": ("DVC_CONFIG", "trunkline monitor", "trunkline retrain", "actions/checkout"),
 }
 TOKENS = {
     "model-pr/report": ("trunkline comment", "gh workflow run"),
+    "rollout/promote-reviewed": ('trunkline rollout promote "$ROLLOUT" --reviewed',),
+    "rollout/rollback": ('trunkline rollout rollback "$ROLLOUT" --reviewed',),
     "monitor/monitor": ("trunkline alert",),
     "retrain/retrain": ("trunkline retrain", "actions/checkout"),
 }
-CALLED = {"monitor/retrain": "./.github/workflows/retrain.yml"}
+CALLED = {
+    "monitor/retrain": "./.github/workflows/retrain.yml",
+    "release/rollout": "./.github/workflows/rollout.yml",
+}
+# What a job waits for, and when it runs. A release is either tried or promoted at once; what is held is looked at on
+# while a human decides; and what people decide needs no rollout of this run.
+CHAINS = {
+    "release/rollout": ("register", "vars.SERVING == 'true'"),
+    "release/promote": ("register", "vars.SERVING != 'true'"),
+    "rollout/start": (None, "inputs.action == 'start' && vars.SERVING == 'true'"),
+    "rollout/watch": ("start", None),
+    "rollout/held": ("watch", "needs.watch.outputs.state == 'held'"),
+    "rollout/promote-reviewed": (
+        "watch",
+        "${{ !cancelled() && (needs.watch.outputs.state == 'held' "
+        "|| inputs.action == 'promote' || inputs.action == 'resume') }}",
+    ),
+    "rollout/rollback": (
+        ["watch", "promote-reviewed"],
+        "${{ !cancelled() && (inputs.action == 'start' && needs.promote-reviewed.result == 'failure' "
+        "|| inputs.action == 'rollback' || inputs.action == 'hold') }}",
+    ),
+}
+# Jobs that write env/*, which only a release's key may.
+KEYED = {"release/promote", *(f"rollout/{job}" for job in ("start", "watch", "held", "promote-reviewed", "rollback"))}
 CONCURRENCY = {
     "checks": ("checks-${{ github.head_ref || github.ref }}", "${{ github.ref != 'refs/heads/main' }}"),
     "model-pr": ("model-pr-${{ github.event.pull_request.number }}", True),
     # Of runs that wait in a group GitHub keeps one: a release must not wait behind another, or it may never come.
     "release/register": ("register-${{ github.sha }}", False),
     "release/promote": ("promote", False),
+    # What people decide about a rollout must not wait until it is over.
+    "rollout": ("rollout-production-${{ inputs.action }}", False),
     "monitor": ("monitor", False),
     "retrain": ("retrain", False),
 }
@@ -203,8 +266,14 @@ def calls(workflows: Workflows) -> list[str]:
 
 def without_a_runner(workflows: Workflows) -> list[str]:
     """On a schedule nothing may wait, hour after hour, for a runner that nobody has set up."""
-    jobs = [job for job in workflows.jobs() if RUNNERS.get(job.place) == SERVING]
+    jobs = [job for job in workflows.jobs() if RUNNERS.get(job.place) == SERVING and job.place not in CHAINS]
     return [f"{job.place} waits for a runner" for job in jobs if job.content.get("if") != "vars.SERVING == 'true'"]
+
+
+def chains(workflows: Workflows) -> list[str]:
+    """Each step of a rollout follows from the one before, and only where a runner can watch it."""
+    found = {job.place: (job.content.get("needs"), job.content.get("if")) for job in workflows.jobs(True)}
+    return _differences(CHAINS, {place: found.get(place) for place in CHAINS})
 
 
 def commands(workflows: Workflows) -> list[str]:
@@ -228,6 +297,8 @@ def checkouts(workflows: Workflows) -> list[str]:
             wrong.append(f"{job.place} keeps credentials, or does not say")
         elif found[0].get("ref") != CHECKED_OUT.get(job.place):
             wrong.append(f"{job.place} checks out {found[0].get('ref')}")
+        elif ("ssh-key" in found[0]) is not (job.place in KEYED):
+            wrong.append(f"{job.place} has a release's key, or lacks it")
     return wrong
 
 
@@ -261,6 +332,7 @@ RULES: list[Callable[[Workflows], list[str]]] = [
     secrets,
     calls,
     without_a_runner,
+    chains,
     commands,
     checkouts,
     caches,

@@ -62,6 +62,7 @@ _COMMIT = {
     "--commit": {"metavar": "SHA", "help": "judge what this commit holds instead of the working tree"},
     "--base": {"metavar": "SHA", "help": "with --commit: of the branch it goes to; what is judged there alike passes"},
 }
+_ROLLOUT = ("start", "status", "step", "watch", "promote", "hold", "resume", "rollback", "replay", "export", "analyse")
 ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
     "deploy": {
         "target": {"choices": ("kubernetes", "haproxy"), "help": "for what to write"},
@@ -108,16 +109,13 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "rollout": {
         "action": {
-            "choices": (
-                *("start", "status", "step", "watch", "promote", "hold", "resume", "rollback"),
-                *("replay", "export", "analyse"),
-            ),
+            "choices": _ROLLOUT,
             "help": "what to do; see the README",
         },
         "what": {
             "nargs": "?",
             "metavar": "WHAT",
-            "help": "start: the version; replay: a log as Parquet, a row a request; export: the file to write one to",
+            "help": "start: the version; replay: a log as Parquet; export: its file; with --reviewed: the rollout",
         },
         "--environment": {"metavar": "NAME", "help": "default: production"},
         "--reason": {"metavar": "TEXT", "help": "why, for the record; promote, hold, resume and rollback need one"},
@@ -134,6 +132,8 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
             "metavar": "SHARE",
             "help": "start: an A/B test, this share of units on the canary",
         },
+        "--until-held": {"action": "store_true", "default": None, "help": "watch: end when a human has to decide, too"},
+        "--reviewed": {"action": "store_true", "default": None, "help": "promote, rollback: as this run's review says"},
     },
     "gate": _COMMIT,
     "comment": _COMMIT,

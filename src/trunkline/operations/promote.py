@@ -2,8 +2,10 @@
 
 from trunkline import registry
 from trunkline.clients import actor
-from trunkline.clients.git import publishing, tags
+from trunkline.clients.git import branches, publishing, tags
 from trunkline.params import Params
+from trunkline.records.release import Change, Tag
+from trunkline.rollout import state as rollouts
 
 
 def run(params: Params, version: str, to: str, reason: str | None = None, by: str | None = None) -> str:
@@ -18,11 +20,20 @@ def run(params: Params, version: str, to: str, reason: str | None = None, by: st
         What serves there now, and where that was written.
 
     Raises:
-        Error: the version may not be promoted there, nobody is named, or the remote did not take it.
+        Error: the version may not be promoted there, a rollout runs there or was rolled back from it, nobody is named,
+            or the remote did not take it.
     """
     model = params.project.name
     why = " ".join((reason or "").split()) or "no reason given"
     said = {"model": model, "environment": to, "version": str(registry.release(version, model))}
     decision = actor.decision({**said, "action": "promote", "reason": why}, by)
-    change = publishing.publish(lambda known: registry.promote(registry.of(known, model), decision))
+    branch, path = registry.branch(to), registry.rollout_path(model)
+
+    def decide(head: str | None, known: list[Tag]) -> Change:
+        contents = [] if head is None else branches.versions(head, path)
+        there = registry.of(known, model)
+        rollouts.check_promotion(decision, there, rollouts.past(contents, f"{path} of {branch}"))
+        return registry.promote(there, decision)
+
+    change = publishing.publish(branch, decide)
     return registry.told(decision, change, tags.origin())

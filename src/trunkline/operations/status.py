@@ -9,6 +9,7 @@ from trunkline.errors import Error
 from trunkline.params import Params
 from trunkline.records import Production
 from trunkline.records.release import Manifest
+from trunkline.records.rollout import Rollout
 from trunkline.registry import PRODUCTION, Assigned, Model
 from trunkline.rollout import state as rollouts
 from trunkline.words import plain
@@ -31,11 +32,14 @@ def run(params: Params) -> str:
     ]
     lines = [f"{params.project.name}: {_latest(state)}"]
     lines += ["", *terminal.table([_HEAD, *rows])] if rows else ["no environment serves a release yet"]
+    branched = _branches(remote, state, params.project.name)
+    tried, broken = _rollouts(remote, params.project.name)
     notes = [
         *(note for name, assigned in sorted(state.environments.items()) for note in _odd(name, assigned)),
-        *_branches(remote, state, params.project.name),
-        *_tried(remote, params.project.name),
-        *_waiting(state),
+        *branched,
+        *broken,
+        *(_tried(history[-1]) for history in tried.values()),
+        *_waiting(state, tried.get(PRODUCTION, [])),
         _pinned(Path(params.production.pinned), state),
     ]
     return "\n".join([*lines, "", *(f"- {plain(note)}" for note in notes)])
@@ -91,28 +95,38 @@ def _branches(remote: str | None, state: Model, model: str) -> list[str]:
     return notes
 
 
-def _tried(remote: str | None, model: str) -> list[str]:
-    """What each environment tries, or tried last, as this clone knows its branch."""
-    notes = []
+def _rollouts(remote: str | None, model: str) -> tuple[dict[str, list[Rollout]], list[str]]:
+    """By environment what it tried, the oldest first, as this clone knows its branch; and what could not be read."""
+    found, broken = {}, []
     path = registry.rollout_path(model)
     for name, contents in branches.histories(remote, registry.branch(""), path).items():
         try:
             tried = rollouts.past(contents, f"{path} of {name}")
         except Error as error:
-            notes.append(error.problem)
+            broken.append(error.problem)
             continue
         if tried:
-            last = tried[-1]
-            what = "tried" if last.over else f"is being tried at {last.weight:.0%}"
-            done = f"{last.action} by {last.by} at {last.since} ({last.because}): {last.reason}"
-            notes.append(f"{last.canary} {what} in {last.environment}: {done}; see `trunkline rollout status`")
-    return notes
+            found[tried[-1].environment] = tried
+    return found, broken
 
 
-def _waiting(state: Model) -> list[str]:
+def _tried(last: Rollout) -> str:
+    what = "tried" if last.over else f"is being tried at {last.weight:.0%}"
+    done = f"{last.action} by {last.by} at {last.since} ({last.because}): {last.reason}"
+    return f"{last.canary} {what} in {last.environment}: {done}; see `trunkline rollout status`"
+
+
+def _waiting(state: Model, tried: list[Rollout]) -> list[str]:
+    """The latest release where it is to be promoted: not while anything is tried, nor once it was rolled back."""
     served = max(state.served(PRODUCTION), default=None)
     if state.latest is None or state.deprecated or (served is not None and state.latest <= served):
         return []
+    bad, runs = rollouts.rejected(tried), rollouts.trial(state, PRODUCTION, tried)
+    if bad is not None and state.latest <= bad:
+        return []
+    if runs is not None:
+        waits = f"{state.latest} waits until the rollout of {runs.canary} is over"
+        return [] if str(state.latest) == runs.canary else [waits]
     return [f"{state.latest} was not promoted yet: `trunkline promote {state.latest} --to {PRODUCTION}`"]
 
 

@@ -43,6 +43,40 @@ def rejected(history: Sequence[Rollout]) -> Version | None:
     return max((Version(each.canary) for each in history if each.state == "rolled_back"), default=None)
 
 
+def trial(state: Model, environment: str, history: Sequence[Rollout]) -> Rollout | None:
+    """The rollout that runs or is held in an environment; None where it is over, or something else was assigned."""
+    last, serves = history[-1] if history else None, state.environments.get(environment)
+    if last is None or last.over or serves is None or last.assigned != serves.tag.name:
+        return None
+    return last
+
+
+def check_promotion(wanted: Assigned, state: Model, history: Sequence[Rollout]) -> None:
+    """Refuse to promote past a rollout; what serves already may be promoted again, as that changes nothing.
+
+    Args:
+        wanted: the promotion.
+        state: of the registry.
+        history: of the environment's branch.
+
+    Raises:
+        Error: a rollout runs there, or one was rolled back from this version or a newer one.
+    """
+    serves = state.environments.get(wanted.environment)
+    if serves is not None and str(serves.named) == wanted.version:
+        return
+    where = "" if wanted.environment == registry.PRODUCTION else f" --environment {wanted.environment}"
+    if (runs := trial(state, wanted.environment, history)) is not None:
+        problem = f"{wanted.environment} is trying {runs.canary}, since {runs.started}"
+        hint = f"end it: `trunkline rollout promote{where} --reason TEXT` once it is held, or `rollback`"
+        raise Error(problem, hint)
+    bad = rejected(history)
+    if bad is not None and Version(wanted.version) <= bad:
+        problem = f"{wanted.version} is not promoted to {wanted.environment}: a rollout of {bad} was rolled back there"
+        hint = f"promote a newer one; to try it again: `trunkline rollout start {wanted.version}{where} --reason TEXT`"
+        raise Error(problem, hint)
+
+
 def start(wanted: Assigned, plan: Plan, state: Model, history: Sequence[Rollout], again: bool) -> Rollout:
     """A rollout at its first step.
 
@@ -84,15 +118,14 @@ def start(wanted: Assigned, plan: Plan, state: Model, history: Sequence[Rollout]
 
 
 def _check_free(wanted: Assigned, state: Model, history: Sequence[Rollout]) -> None:
-    last = history[-1] if history else None
     serves = state.environments.get(wanted.environment)
     if serves is None or serves.named is None:
         problem = f"{wanted.environment} serves no release yet that {wanted.version} could be compared with"
         raise Error(problem, f"`trunkline promote {wanted.version} --to {wanted.environment}`")
     if str(serves.named) == wanted.version:
         raise Error(f"{wanted.environment} serves {wanted.version} already", "see `trunkline status`")
-    if last is not None and not last.over and last.assigned == serves.tag.name:
-        problem = f"{wanted.environment} is trying {last.canary} already, since {last.started}"
+    if (runs := trial(state, wanted.environment, history)) is not None:
+        problem = f"{wanted.environment} is trying {runs.canary} already, since {runs.started}"
         raise Error(problem, "wait for it, or `trunkline rollout rollback --reason TEXT`")
 
 

@@ -21,13 +21,14 @@ Made = TypeVar("Made")
 logger = logging.getLogger("trunkline")
 
 
-def publish(decide: Callable[[list[Tag]], Change]) -> Change:
-    """Make the change that ``decide`` makes of the tags as they are now, in one push to ``origin``.
+def publish(branch: str, decide: Callable[[str | None, list[Tag]], Change]) -> Change:
+    """Make the change that ``decide`` makes of branch and tags as they are now, in one push to ``origin``.
 
     Without a remote the refs of this clone are set.
 
     Args:
-        decide: called again with the newer tags whenever somebody else was faster.
+        branch: of the environment.
+        decide: as for `amend`; called again with what is newer whenever somebody else was faster.
 
     Returns:
         The change that was made.
@@ -37,10 +38,9 @@ def publish(decide: Callable[[list[Tag]], Change]) -> Change:
     """
 
     def attempt(remote: str | None) -> Change:
-        there = _tags(remote)
-        change = decide(there)
+        head, there = _head(remote, branch), _tags(remote)
+        change = decide(head, there)
         line = change.tag.message.partition("\n")[0]
-        head = _head(remote, change.branch)
         _publish(remote, change.branch, Amendment(line, change.files, change.tag), there, head)
         return change
 

@@ -16,8 +16,9 @@ from trunkline.clients.github.issues import Issues
 from trunkline.clients.github.pulls import Pulls
 from trunkline.clients.github.settings import Settings
 from trunkline.clients.github.workflow import PullRequest, Workflow
+from trunkline.errors import Error
 
-__all__ = ["Comment", "GitHub", "PullRequest", "Refused", "State", "Workflow"]
+__all__ = ["Comment", "GitHub", "PullRequest", "Refused", "Review", "State", "Workflow"]
 
 State = Literal["error", "failure", "pending", "success"]
 # GitHub refuses longer descriptions of a commit status.
@@ -41,6 +42,32 @@ class _Viewer(BaseModel):
 
 class _Identity(BaseModel):
     data: _Viewer
+
+
+class _Environment(BaseModel):
+    name: str
+
+
+class _Approval(BaseModel):
+    state: str
+    comment: str | None
+    user: _User | None
+    environments: list[_Environment]
+
+
+class Review(BaseModel):
+    """What a reviewer of an environment has said about a run that waited for it.
+
+    Attributes:
+        state: ``approved`` or ``rejected``.
+        by: the login; empty when the account is gone.
+        comment: empty where nothing was written.
+    """
+
+    state: str
+    by: str
+    comment: str
+    environments: list[str]
 
 
 class Comment(BaseModel):
@@ -69,6 +96,7 @@ class GitHub:
         self._api = Api(workflow.token, wait)
         self._graphql = workflow.graphql
         self._repository = f"{workflow.api}/repos/{workflow.repository}"
+        self._run = workflow.number
         self.issues = Issues(self._api, self._repository)
         self.pulls = Pulls(self._api, self._repository, workflow.graphql)
         self.settings = Settings(self._api, self._repository)
@@ -81,6 +109,13 @@ class GitHub:
         """
         asked = self._api.send("POST", self._graphql, {"query": "{ viewer { login } }"})
         return read_as(_Identity, asked).data.viewer.login
+
+    def reviews(self) -> list[Review]:
+        """What reviewers have said about this run; the token needs ``actions: read``."""
+        rows = self._api.send("GET", f"{self._repository}/actions/runs/{self._run}/approvals")
+        if not isinstance(rows, list):
+            raise Error("GitHub's answer is no list of reviews", "check GITHUB_API_URL")
+        return [_review(read_as(_Approval, row)) for row in rows]
 
     def comments(self, number: int) -> list[Comment]:
         """All comments of a pull request or issue, the oldest first."""
@@ -117,6 +152,12 @@ class GitHub:
 def _same(one: str, other: str) -> bool:
     # GitHub may keep a text with other line ends, and without those at its end.
     return one.split() == other.split()
+
+
+def _review(row: _Approval) -> Review:
+    names = [environment.name for environment in row.environments]
+    author = "" if row.user is None else row.user.login
+    return Review(state=row.state, by=author, comment=row.comment or "", environments=names)
 
 
 def _comment(row: JsonValue) -> Comment:

@@ -51,11 +51,21 @@ class _Policy(BaseModel):
     custom_branch_policies: bool
 
 
+class _ProtectionRule(BaseModel):
+    type: str
+
+
 class Environment(BaseModel):
     """A deployment environment; without a policy every branch may use it."""
 
     name: str
     deployment_branch_policy: _Policy | None = None
+    protection_rules: list[_ProtectionRule] = Field(default_factory=list)
+
+    @property
+    def reviewed(self) -> bool:
+        """Whether a job waits there for a reviewer."""
+        return any(rule.type == "required_reviewers" for rule in self.protection_rules)
 
 
 class _Label(BaseModel):

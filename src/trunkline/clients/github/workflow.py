@@ -53,6 +53,11 @@ class Workflow:
     pull: PullRequest | None
     token: str = field(repr=False)
 
+    @property
+    def number(self) -> str:
+        """The run's, by which the API knows it."""
+        return self.run.rpartition("/")[2]
+
 
 class _Head(BaseModel):
     sha: str = Field(pattern=r"^[0-9a-f]{40,64}$")

@@ -23,15 +23,20 @@ ENVIRONMENTS = {
     "production": (MAIN, True),
     "monitoring": (MAIN, True),
     "retraining": (MAIN, True),
+    "rollout": (MAIN, True),
+    "promote-reviewed": (MAIN, True),
+    "rollback": (MAIN, True),
 }
+REVIEWED = "promote-reviewed"
 # One tag of each kind that the registry writes.
 TAGS = ("refs/tags/model@v1.0.0", "refs/tags/model#production#1")
 KEPT = {"update", "deletion"}
 # A branch that says what an environment serves: who may write it, and that nobody rewrites it.
 ENVIRONMENT_BRANCH = "env/production"
 WRITTEN_BY_RELEASES = {"env": {"creation", "update"}, "env-history": {"deletion", "non_fast_forward"}}
-# The deploy key that the workflow pushes those branches with: GitHub lets no rule except its own token.
+# The deploy key that workflows push those branches with: GitHub lets no rule except its own token.
 RELEASE_KEY = "RELEASE_KEY"
+KEYED = ("production", "rollout", "promote-reviewed", "rollback")
 
 
 class Parts(NamedTuple):
@@ -187,12 +192,25 @@ def _environment_rules(settings: Settings, repository: Repository, where: Place)
 
 
 def _release_key(settings: Settings, repository: Repository, where: Place) -> Diagnosis:
-    if RELEASE_KEY in settings.secrets("production"):
-        return passed("release key", f"the environment production has the secret {RELEASE_KEY}")
-    found = f"the environment production has no secret {RELEASE_KEY}: where env rules hold, it cannot be promoted"
+    there = settings.environments()
+    # Whether the others are there is told in rows of their own.
+    lacking = [name for name in KEYED if name in there and RELEASE_KEY not in settings.secrets(name)]
+    if KEYED[0] not in there:
+        return unknown("release key", f"there is no environment {KEYED[0]} that could have it", "")
+    if not lacking:
+        return passed("release key", f"the secret {RELEASE_KEY} is there for whatever writes env/*")
+    found = f"{' and '.join(lacking)} without the secret {RELEASE_KEY}: where env rules hold, they cannot write env/*"
     make = "ssh-keygen -q -t ed25519 -N '' -f release_key && gh repo deploy-key add release_key.pub --allow-write"
-    keep = f"gh secret set {RELEASE_KEY} --env production < release_key && rm release_key release_key.pub"
-    return failed("release key", found, f"{make} && {keep}")
+    keep = " && ".join(f"gh secret set {RELEASE_KEY} --env {name} < release_key" for name in lacking)
+    return failed("release key", found, f"{make} && {keep} && rm release_key release_key.pub")
+
+
+def _reviewers(settings: Settings, repository: Repository, where: Place) -> Diagnosis:
+    found = settings.environments().get(REVIEWED)
+    if found is not None and found.reviewed:
+        return passed("reviewers", f"a held rollout waits for those of {REVIEWED}")
+    said = f"{REVIEWED} has none: a held rollout is decided by the workflow's actions alone"
+    return unknown("reviewers", said, f"{where.page}/settings/environments: required reviewers of {REVIEWED}")
 
 
 def _is_for(tag: str, ruleset: Ruleset) -> bool:
@@ -218,5 +236,9 @@ _RELEASES = (
 _WATCHING = (
     _Question("monitoring", _environment("monitoring"), "the permission actions: read"),
     _Question("retraining", _environment("retraining"), "the permission actions: read"),
+    _Question("rollout", _environment("rollout"), "the permission actions: read"),
+    _Question("promote-reviewed", _environment(REVIEWED), "the permission actions: read"),
+    _Question("reviewers", _reviewers, "the permission actions: read"),
+    _Question("rollback", _environment("rollback"), "the permission actions: read"),
 )
 _QUESTIONS = (_PULL_REQUESTS, _RELEASES, _WATCHING)

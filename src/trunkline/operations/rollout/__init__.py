@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from trunkline.errors import Error
-from trunkline.operations.rollout import deciding, kubernetes, replaying, telling, view, watching
+from trunkline.operations.rollout import deciding, kubernetes, replaying, reviewing, telling, view, watching
 from trunkline.operations.rollout.looking import Controller
 from trunkline.params import Params
 from trunkline.rollout.state import BY_HUMAN
@@ -19,20 +19,24 @@ TAKES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "start": (("what",), ("environment", "reason", "by", "split")),
     "status": ((), ("environment",)),
     "step": ((), ("environment",)),
-    "watch": ((), ("environment",)),
+    "watch": ((), ("environment", "until_held")),
     **{action: (("reason",), ("environment", "by")) for action in BY_HUMAN},
     "replay": (("what",), ("plan",)),
     "export": (("what",), ("environment",)),
     "analyse": (("canary",), ("weight", "environment")),
 }
-_SHOWN = {"what": {"start": "VERSION", "export": "FILE"}}
+# With --reviewed, GitHub says who decided, and why.
+REVIEWED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = dict.fromkeys(
+    ("promote", "rollback"), (("what", "reviewed"), ("environment",))
+)
+_SHOWN = {"start": "VERSION", "export": "FILE", "replay": "LOG", "promote": "ROLLOUT", "rollback": "ROLLOUT"}
 
 
 class Given(TypedDict):
     """The arguments of the command line, None where they were left out.
 
     Attributes:
-        what: of `start` the version, of `replay` the log, of `export` the file to write.
+        what: of `start` the version, of `replay` the log, of `export` the file to write, with ``reviewed`` the rollout.
         environment: such as ``production``.
         plan: the file of a plan, for `replay`.
         reason: why, in a sentence.
@@ -40,6 +44,8 @@ class Given(TypedDict):
         canary: the version that a Kubernetes Job asks about.
         weight: the step that it asks about; None asks for harm only.
         split: the canary's share of the units in an A/B test; None starts a ramp.
+        until_held: of `watch` whether to end as well when a human has to decide.
+        reviewed: whether name and reason are those of the reviewers of this run of a workflow.
     """
 
     what: str | None
@@ -50,6 +56,8 @@ class Given(TypedDict):
     canary: str | None
     weight: float | None
     split: float | None
+    until_held: bool | None
+    reviewed: bool | None
 
 
 def run(params: Params, action: str, **given: Unpack[Given]) -> tuple[str, Verdict]:
@@ -68,6 +76,9 @@ def run(params: Params, action: str, **given: Unpack[Given]) -> tuple[str, Verdi
     match action:
         case "start":
             return deciding.start(params, what, environment, reason, by, given["split"]), Verdict.PASS
+        case "promote" | "rollback" if given["reviewed"]:
+            by, reason = reviewing.review(action)
+            return deciding.human(params, environment, action, reason, by, only=what), Verdict.PASS
         case "promote" | "hold" | "resume" | "rollback":
             return deciding.human(params, environment, action, reason, by), Verdict.PASS
         case "status":
@@ -76,7 +87,7 @@ def run(params: Params, action: str, **given: Unpack[Given]) -> tuple[str, Verdi
             look = Controller(params, environment).look(time.time())
             return view.line(look), look.verdict
         case "watch":
-            return watching.watch(params, environment)
+            return watching.watch(params, environment, until_held=bool(given["until_held"]))
         case "export":
             return replaying.export(params, environment, Path(what), time.time())
         case "analyse":
@@ -87,7 +98,7 @@ def run(params: Params, action: str, **given: Unpack[Given]) -> tuple[str, Verdi
 
 
 def _check(action: str, given: Given) -> None:
-    needs, may = TAKES[action]
+    needs, may = REVIEWED[action] if given["reviewed"] and action in REVIEWED else TAKES[action]
     has = [name for name, value in given.items() if value is not None]
     hint = "trunkline rollout --help"
     for name in needs:
@@ -99,4 +110,4 @@ def _check(action: str, given: Given) -> None:
 
 
 def _shown(name: str, action: str) -> str:
-    return _SHOWN["what"].get(action, "LOG") if name == "what" else f"--{name}"
+    return _SHOWN.get(action, "WHAT") if name == "what" else f"--{name.replace('_', '-')}"

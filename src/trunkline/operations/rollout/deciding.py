@@ -21,6 +21,8 @@ def start(
 ) -> str:
     """Let a release begin to earn its traffic; the plan of params.yaml is fixed from here on.
 
+    What is being tried already is left as it is, so that a job may run again.
+
     Args:
         version: ``v1.2.0`` or ``<model>@v1.2.0``.
         environment: such as ``production``.
@@ -43,14 +45,19 @@ def start(
     wanted = actor.decision({**said, "action": "promote", "reason": why or "no reason given"}, by)
     branch = Branch(model, environment)
 
-    def decide(head: str | None, tags: list[Tag]) -> Written:
-        there = registry.of(tags, model)
-        return state.start(wanted, salted, there, branch.history(head), again=bool(why)), None
+    def decide(head: str | None, tags: list[Tag]) -> Written | None:
+        there, history = registry.of(tags, model), branch.history(head)
+        runs = state.trial(there, environment, history)
+        if runs is not None and runs.canary == wanted.version:
+            return None
+        return state.start(wanted, salted, there, history, again=bool(why)), None
 
-    return _told(branch.amend(decide), branch)
+    return _told(branch.amend(decide) or branch.known(branch.head()), branch)
 
 
-def human(params: Params, environment: str, action: state.By, reason: str | None, by: str | None) -> str:
+def human(
+    params: Params, environment: str, action: state.By, reason: str | None, by: str | None, only: str | None = None
+) -> str:
     """Record a human's decision about the rollout that runs, and carry it out.
 
     Args:
@@ -58,10 +65,11 @@ def human(params: Params, environment: str, action: state.By, reason: str | None
         action: what is decided.
         reason: why, in a sentence.
         by: who decides; otherwise whoever GitHub Actions or Git's configuration names.
+        only: the rollout that it is about; None is the one that runs.
 
     Raises:
-        Error: there is no reason, nothing runs or it is not where this can be decided, nobody is named, or the
-            remote did not take it.
+        Error: there is no reason, another rollout runs than it is about, nothing runs or it is not where this can be
+            decided, nobody is named, or the remote did not take it.
     """
     why = " ".join((reason or "").split())
     if not why:
@@ -71,14 +79,17 @@ def human(params: Params, environment: str, action: state.By, reason: str | None
 
     def decide(head: str | None, _: list[Tag]) -> Written:
         there = branch.known(head)
+        if only is not None and there.name != only:
+            raise Error(f"{there.name} came after {only}", "this was decided about the older one, and changes nothing")
         overtaken = branch.overtaken(there, head, now)
         return overtaken or state.by_human(there, action, why, who, now), None
 
-    return _told(branch.amend(decide), branch)
-
-
-def _told(rollout: Rollout | None, branch: Branch) -> str:
-    if rollout is None:
+    made = branch.amend(decide)
+    if made is None:
         raise AssertionError("people's decisions are written or refused")
+    return _told(made, branch)
+
+
+def _told(rollout: Rollout, branch: Branch) -> str:
     told = f"{state.line(rollout)} ({rollout.reason})\n{rollout.name} on {branch.name}"
     return told if rollout.over else f"{told}\nnext: `trunkline rollout watch`"

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from trunkline.clients.github import workflow
 from trunkline.errors import Error
 from trunkline.operations.rollout import view
 from trunkline.operations.rollout.branch import Never
@@ -23,10 +24,16 @@ from trunkline.verdict import Verdict
 _AGAIN_S = 60.0
 
 
-def watch(params: Params, environment: str) -> tuple[str, Verdict]:
+def watch(params: Params, environment: str, until_held: bool) -> tuple[str, Verdict]:
     """Step whenever the plan says so, until the rollout is over or SIGTERM or SIGINT comes.
 
-    A remote or a database that does not answer is told and asked again; nothing advances meanwhile.
+    A remote or a database that does not answer is told and asked again; nothing advances meanwhile. In GitHub Actions
+    the step's outputs ``rollout`` and ``state`` are its name and state.
+
+    Args:
+        environment: such as ``production``.
+        until_held: whether to end as well when a human has to decide. What is held may still have to be rolled back,
+            so somebody must look on.
 
     Returns:
         The last line, and the rollout's verdict: inconclusive while it is not over.
@@ -40,9 +47,11 @@ def watch(params: Params, environment: str) -> tuple[str, Verdict]:
     with _stopped_by_signals(stop), _shown() as show:
         while not stop.wait(wait):
             look = _looked(controller, show) or look
-            if look is not None and look.rollout.over:
+            if look is not None and (look.rollout.over or (until_held and look.rollout.state == "held")):
                 break
             wait = (look.rollout.plan if look else params.rollout).poll_seconds
+    if look is not None:
+        workflow.set_outputs(rollout=look.rollout.name, state=look.rollout.state)
     return (view.line(look), look.verdict) if look else ("nothing was seen", Verdict.INCONCLUSIVE)
 
 
