@@ -13,7 +13,7 @@ from pathlib import Path
 from aiohttp import web
 from pydantic import ValidationError
 
-from trunkline.clients import engines, files, listening, project
+from trunkline.clients import engines, files, listening, project, tracing
 from trunkline.clients.predictions import Log
 from trunkline.errors import Error
 from trunkline.operations.serve import backend, release, routing, server
@@ -28,6 +28,8 @@ from trunkline.records.traffic import Served
 
 # Records that the database does not take in this time stay in the spool.
 CLOSE_S = 10.0
+# Spans that the collector does not take in this time are lost.
+FLUSH_S = 3.0
 
 _log = logging.getLogger(__name__)
 
@@ -81,14 +83,18 @@ async def _serving(app: web.Application, params: Params, source: Source, admissi
     """The gateway's life: engines are asked who they are before anybody can ask them anything else."""
     log = await asyncio.to_thread(Log, params.serve.log)
     arms = Routing(params, source)
+    tracer = None
     try:
+        tracer = await asyncio.to_thread(tracing.connect)
         await arms.start()
-        app[server.GATEWAY] = Gateway(arms, admission, log, Metrics(), params.serve)
+        app[server.GATEWAY] = Gateway(arms, admission, log, Metrics(), params.serve, tracer)
         yield
         await arms.close()
     finally:
         if not await asyncio.to_thread(log.close, CLOSE_S):
             _log.warning("serve  %d records wait in %s", log.status.waiting, params.serve.log.spool)
+        if tracer is not None:
+            await asyncio.to_thread(tracer.close, FLUSH_S)
 
 
 async def _pin(params: Params, source: Source, message: str) -> str:

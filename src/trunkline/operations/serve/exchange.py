@@ -109,8 +109,8 @@ class Exchange:
         for chunk in held:
             yield chunk
 
-    def end(self, status: int, error: str | None, streamed: bool) -> None:
-        """Log what came of it, once.
+    def end(self, status: int, error: str | None, streamed: bool) -> Outcome:
+        """Log what came of it, once, and return it.
 
         Args:
             status: that the client got.
@@ -133,6 +133,7 @@ class Exchange:
             # The answer has gone out: its assignment without an outcome counts as a failure of its arm.
             _logger.error("serve  the outcome of %s is not logged: %s", self._prediction, error.problem)
         self._metrics.end(self._arm, outcome, streamed)
+        return outcome
 
     def doubt(self, failure: Failure) -> None:
         """Let an engine prove itself anew after a failure that another engine may follow."""

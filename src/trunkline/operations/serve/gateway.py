@@ -10,6 +10,7 @@ from aiohttp import web
 
 from trunkline.clients import predictions
 from trunkline.clients.predictions import Full, Log
+from trunkline.clients.tracing import Tracer
 from trunkline.operations.serve import requests
 from trunkline.operations.serve.admission import Admission
 from trunkline.operations.serve.dialects import Question, Read
@@ -18,6 +19,7 @@ from trunkline.operations.serve.metrics import Metrics
 from trunkline.operations.serve.refusals import Refused, from_failure
 from trunkline.operations.serve.routing import Routing
 from trunkline.params.serve import ServeParams
+from trunkline.records.prediction import Outcome
 from trunkline.records.serving import Failure
 from trunkline.wire import answers
 
@@ -35,13 +37,14 @@ _SSE = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Acc
 
 
 class Gateway(NamedTuple):
-    """What answers requests."""
+    """What answers requests; without a tracer, nobody wants spans."""
 
     routing: Routing
     admission: Admission
     log: Log
     metrics: Metrics
     settings: ServeParams
+    tracer: Tracer | None
 
 
 async def answer(gateway: Gateway, request: web.Request, read: Read) -> web.StreamResponse:
@@ -112,7 +115,12 @@ class _Reply:
             status, error = 500, "internal"
             raise
         finally:
-            self._exchange.end(status, error, self._question.stream)
+            self._trace(self._exchange.end(status, error, self._question.stream))
+
+    def _trace(self, outcome: Outcome) -> None:
+        tracer, assigned = self._gateway.tracer, self._exchange.assigned
+        if tracer is not None:
+            tracer.record(self._request, assigned.backend.release.name, assigned.arm, outcome)
 
     async def _whole(self) -> web.Response:
         completion = await self._exchange.complete(self._question.request)
