@@ -162,7 +162,7 @@ def test_another_engine_on_the_port_of_one_that_died_gets_nothing(tmp_path, capl
     engine = gateways.Engine(folder)
     other = gateways.Engine(gateways.bundle(tmp_path, "v1.1.0"))
     with served.answering(engine) as url:
-        params = gateways.settings(tmp_path, serve__gateway__probe_seconds=60.0)
+        params = gateways.settings(tmp_path, serve__gateway__probe_seconds=14.0)
         single = params.serve.engines["stable"].model_copy(update={"url": url})
         engines = {"stable": single, "canary": single}
         params = params.model_copy(update={"serve": params.serve.model_copy(update={"engines": engines})})
