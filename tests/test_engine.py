@@ -1,6 +1,7 @@
 """`trunkline engine`: a real process over a real socket."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import logging
@@ -383,14 +384,16 @@ def test_what_does_not_end_within_drain_is_cut_after_sigterm(base, tmp_path):
     text = (served.ROOT / "params.yaml").read_text().replace("drain: 90.0", f"drain: {drain}", 1)
     (tmp_path / "params.yaml").write_text(text)
     with served.engine(base, params=tmp_path / "params.yaml") as engine:
-        # What a client does not read, it does not get: the request cannot end.
+        # More than can be computed in that time, and what a client does not read, it does not get.
         body = json.dumps({"messages": CHATS[0], "max_tokens": 900, "stream": True, "logprobs": True}).encode()
-        with socket.socket() as place:
-            place.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-            place.connect(("127.0.0.1", int(engine.url.rpartition(":")[2])))
-            head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
-            place.sendall(head + body)
-            while counted(engine)["tgi_request_count"] < 1:
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+        with contextlib.ExitStack() as places:
+            for _ in range(32):
+                place = places.enter_context(socket.socket())
+                place.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+                place.connect(("127.0.0.1", int(engine.url.rpartition(":")[2])))
+                place.sendall(head + body)
+            while counted(engine)["tgi_request_count"] < 32:
                 time.sleep(0.02)
             start = time.monotonic()
             assert engine.end(signal.SIGTERM) == 0
