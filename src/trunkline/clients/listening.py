@@ -1,6 +1,11 @@
-"""A port that is taken before a server is ready to answer on it."""
+"""A port that is taken before a server is ready to answer on it, and how the gateway and engines answer there."""
 
+import asyncio
 import socket
+from collections.abc import Callable
+from typing import NoReturn
+
+from aiohttp import web
 
 from trunkline.errors import Error
 
@@ -37,3 +42,34 @@ def is_free(host: str, port: int) -> bool:
     except Error:
         return False
     return True
+
+
+def answer(app: web.Application, place: socket.socket, drain: float, ready: Callable[[], None]) -> None:
+    """Answer on a port until SIGTERM or SIGINT; then no more is accepted, and what was is answered.
+
+    Args:
+        place: from `listen`.
+        drain: seconds that what was accepted gets.
+        ready: called when it answers.
+    """
+    web.run_app(
+        app,
+        sock=place,
+        print=lambda _: ready(),
+        access_log=None,
+        # aiohttp waits so long twice before it cancels what is left.
+        shutdown_timeout=drain / 2,
+        # A client that leaves ends its request.
+        handler_cancellation=True,
+    )
+
+
+def give_up(request: web.Request) -> NoReturn:
+    """End a request that nobody reads the answer of. aiohttp would take it for a fault, and keep what was not read.
+
+    Raises:
+        CancelledError: always; aiohttp then logs nothing.
+    """
+    if request.transport is not None:
+        request.transport.abort()
+    raise asyncio.CancelledError from None

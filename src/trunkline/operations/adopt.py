@@ -14,7 +14,7 @@ from trunkline import findings, lock
 from trunkline.clients import artifact, git, pipeline, reports, snapshot
 from trunkline.clients.git import branches
 from trunkline.clients.github import workflow
-from trunkline.errors import Error
+from trunkline.errors import Error, first_mistake
 from trunkline.params import Params
 from trunkline.records import Report
 
@@ -101,9 +101,7 @@ def _check_json(path: Path, content: bytes) -> None:
         elif Report.model_validate_json(content).step != path.stem:
             raise Error(f"{path} of the artifact is the report of another step", _AGAIN)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise Error(f"{path} of the artifact is no report: {where}: {first['msg']}", _AGAIN) from None
+        raise Error(f"{path} of the artifact is no report: {first_mistake(error, 'the document')}", _AGAIN) from None
     except (ValueError, RecursionError):
         raise Error(f"{path} of the artifact is not JSON", _AGAIN) from None
 

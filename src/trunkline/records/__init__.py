@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from trunkline.errors import Error
+from trunkline.errors import Error, first_mistake
 from trunkline.verdict import Check, FiniteFloat, Verdict, worst
 
 # A raw column `x` is read as text in `x`, with the kind of each value in `x:kind` (null: no value).
@@ -91,9 +91,7 @@ class Record(BaseModel):
         except FileNotFoundError:
             raise Error(f"{path} not found", hint) from None
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the document"
-            raise Error(f"{path}: {where}: {first['msg']}", hint) from None
+            raise Error(f"{path}: {first_mistake(error, 'the document')}", hint) from None
 
     def text(self) -> str:
         """The document as indented JSON ending in a newline, for clean diffs."""

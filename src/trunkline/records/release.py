@@ -6,7 +6,7 @@ from typing import NamedTuple, Self, TypeVar
 import yaml
 from pydantic import Field, JsonValue, ValidationError
 
-from trunkline.errors import Error
+from trunkline.errors import Error, first_mistake
 from trunkline.records import Production, Record, Task
 from trunkline.verdict import Verdict
 
@@ -235,7 +235,5 @@ def from_message(kind: type[Kind], tag: Tag) -> Kind:
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the message"
-        problem = f"tag {tag.name} holds no {kind.__name__.lower()}: {where}: {first['msg']}"
+        problem = f"tag {tag.name} holds no {kind.__name__.lower()}: {first_mistake(error, 'the message')}"
         raise Error(problem, "it was not made by trunkline: see `git show` of it") from None

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from trunkline.errors import Error
+from trunkline.errors import Error, first_mistake
 from trunkline.records import Record
 
 OpenShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -229,9 +229,7 @@ class Rollout(Record):
         except (yaml.YAMLError, UnicodeDecodeError):
             raise Error(f"{where} is not valid YAML", hint) from None
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the document"
-            raise Error(f"{where}: {place}: {first['msg']}", hint) from None
+            raise Error(f"{where}: {first_mistake(error, 'the document')}", hint) from None
 
     def yaml(self) -> str:
         """The file, its keys always in this order, for clean diffs."""

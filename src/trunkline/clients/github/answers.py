@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from trunkline.errors import Error
+from trunkline.errors import Error, first_mistake
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -18,9 +18,7 @@ def read_as(kind: type[Answer], content: JsonValue) -> Answer:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
         raise Error(
-            f"GitHub's answer is not what its API promises: {where}: {first['msg']}",
+            f"GitHub's answer is not what its API promises: {first_mistake(error, '')}",
             "check GITHUB_API_URL and GITHUB_GRAPHQL_URL, and that no proxy answers in GitHub's place",
         ) from None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
-from trunkline.errors import Error
+from trunkline.errors import Error, first_mistake
 
 _OF_ACTIONS = (
     "GITHUB_API_URL",
@@ -107,9 +107,7 @@ def _pull_request(path: Path, event: str) -> PullRequest | None:
     except OSError as error:
         raise Error(f"cannot read {path}: {error.strerror}", hint) from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise Error(f"{path}: {where}: {first['msg']}", hint) from None
+        raise Error(f"{path}: {first_mistake(error, 'the document')}", hint) from None
     if found is None and event.startswith("pull_request"):
         raise Error(f"{path} is the event of a pull request and names none", hint)
     return None if found is None else PullRequest(found.number, found.head.sha)

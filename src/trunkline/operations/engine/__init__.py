@@ -12,9 +12,8 @@ from pathlib import Path
 from aiohttp import web
 
 from trunkline import identity
-from trunkline.clients import embedded
+from trunkline.clients import embedded, listening
 from trunkline.clients.embedded import Embedded, Limits
-from trunkline.clients.listening import listen
 from trunkline.clients.model import BASE_RECORD, BUNDLE_RECORD, LoadedModel, load
 from trunkline.errors import Error
 from trunkline.operations.engine import server
@@ -40,21 +39,17 @@ def run(params: Params, model: Path, base: Path, port: int, threads: int | None)
         Error: the port is taken, the model is not the recorded one or cannot be served, or generating broke down.
     """
     settings = params.serve.embedded
-    with listen(HOST, port) as place:
+    with listening.listen(HOST, port) as place:
         loaded, who = _load(params, model, base, _cores() if threads is None else threads)
         limits = Limits(settings.max_concurrent_requests, settings.max_batch_tokens, settings.cache_tokens)
         app = server.application(who, limits, params.evaluate.max_new_tokens)
         app.cleanup_ctx.append(lambda app: _serving(app, loaded, limits, who))
         address = f"http://{HOST}:{place.getsockname()[1]}"
-        web.run_app(
+        listening.answer(
             app,
-            sock=place,
-            print=lambda _: _log.info("engine  %s answers on %s", who.models[0], address),
-            access_log=None,
-            # aiohttp waits so long twice before it cancels what is left.
-            shutdown_timeout=settings.drain / 2,
-            # A client that leaves ends its request.
-            handler_cancellation=True,
+            place,
+            settings.drain,
+            lambda: _log.info("engine  %s answers on %s", who.models[0], address),
         )
     if app[server.BROKEN]:
         raise Error(app[server.BROKEN][0], "start it again; if it happens again, lower serve.embedded.cache_tokens")

@@ -13,6 +13,7 @@ from aiohttp import web
 from pydantic import JsonValue
 
 from trunkline import __version__
+from trunkline.clients import listening
 from trunkline.clients.embedded import Embedded, Limits
 from trunkline.exposition import CONTENT_TYPE
 from trunkline.operations.engine.metrics import Metrics
@@ -94,10 +95,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         document = {"error": error.reason, "error_type": "validation"}
         return web.json_response(document, status=error.status)
     except ConnectionError:
-        # Nobody reads any more. aiohttp would take it for a fault, log that and keep what was not read.
-        if request.transport is not None:
-            request.transport.abort()
-        raise asyncio.CancelledError from None
+        listening.give_up(request)
     except Exception:
         _log.exception("engine  %s %s", request.method, request.path)
         request.app[METRICS].fail("generation")

@@ -57,16 +57,7 @@ def run(params: Params, traffic: Path | None, bundle: Path | None, listen: str |
         project.load(params.project.module)
         app = application(_placed(params), traffic, bundle)
         address = "{}:{}".format(*place.getsockname()[:2])
-        web.run_app(
-            app,
-            sock=place,
-            print=lambda _: _log.info("serve  answers on http://%s", address),
-            access_log=None,
-            # aiohttp waits so long twice before it cancels what is left.
-            shutdown_timeout=settings.drain / 2,
-            # A client that leaves ends its request.
-            handler_cancellation=True,
-        )
+        listening.answer(app, place, settings.drain, lambda: _log.info("serve  answers on http://%s", address))
     return f"{app[server.GATEWAY].metrics.ended:,} predictions were made"
 
 

@@ -1,6 +1,5 @@
 """The gateway's routes: TGI's and OpenAI's, and feedback."""
 
-import asyncio
 import logging
 import math
 import time
@@ -11,7 +10,7 @@ from aiohttp import web
 from pydantic import JsonValue, ValidationError
 
 from trunkline import __version__
-from trunkline.clients import predictions
+from trunkline.clients import listening, predictions
 from trunkline.clients.predictions import Full
 from trunkline.exposition import CONTENT_TYPE
 from trunkline.operations.serve import dialects, gateway, requests
@@ -71,10 +70,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             request.app[GATEWAY].metrics.refuse("size")
         return web.json_response({"error": error.reason, "error_type": "validation"}, status=error.status)
     except ConnectionError:
-        # Nobody reads any more. aiohttp would take it for a fault, log that and keep what was not read.
-        if request.transport is not None:
-            request.transport.abort()
-        raise asyncio.CancelledError from None
+        listening.give_up(request)
     except Exception:
         _log.exception("serve  %s %s", request.method, request.path)
         return web.json_response({"error": "internal error", "error_type": "generation"}, status=500)

@@ -7,7 +7,7 @@ import yaml
 from pydantic import ValidationError
 
 from trunkline import registry
-from trunkline.errors import Error
+from trunkline.errors import Error, first_mistake
 from trunkline.records.release import Serving
 from trunkline.records.rollout import Rollout
 from trunkline.records.traffic import Traffic
@@ -109,9 +109,7 @@ def _serving(content: bytes, path: str) -> Serving:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         raise Error(f"{path} is not valid YAML", _hint(path)) from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise Error(f"{path}: {where}: {first['msg']}", _hint(path)) from None
+        raise Error(f"{path}: {first_mistake(error, 'the document')}", _hint(path)) from None
 
 
 def _check(path: str, said: tuple[str, str], expected: tuple[str, str]) -> None:
