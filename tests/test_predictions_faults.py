@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,6 +135,22 @@ def test_a_locked_database_delays_nobody_and_loses_nothing(tmp_path, impatient):
     assert log.status == (0, 0, log.status.capacity, None)
     assert log.close(10)
     assert logged_in(settings).height == 100
+
+
+def test_who_waited_for_the_records_sees_no_problem_any_more(tmp_path, impatient, monkeypatch):
+    """Also while the log still tidies up what other processes left."""
+    tidied = threading.Event()
+    monkeypatch.setattr(predictions.Log, "_tidy", lambda log, now: tidied.wait(20))
+    log = predictions.Log(logged.settings(tmp_path))
+    with locked(tmp_path):
+        log.record(logged.assigned())
+        tidied.set()
+        wait_for(lambda: log.status.problem is not None)
+        tidied.clear()
+    assert log.flush(20)
+    assert log.status.problem is None
+    tidied.set()
+    assert log.close(10)
 
 
 def test_a_gateway_starts_while_the_database_is_locked(tmp_path, impatient):

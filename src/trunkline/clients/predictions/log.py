@@ -128,7 +128,9 @@ class Log:
                 self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
 
     def _move(self) -> None:
-        moving.move(self._connected(), self._spool, self._folder / REJECTED, self._stop)
+        moved = moving.move(self._connected(), self._spool, self._folder / REJECTED, self._stop)
+        if moved:  # before `flush` says so: whoever waited for it sees no problem any more
+            self._is_back()
         if not self._spool.waiting:
             self._idle.set()
             # A record may have come between the two.
