@@ -99,10 +99,10 @@ def test_where_lower_is_better_less_is_an_improvement(project):
 
 
 def test_a_score_without_bounds_is_shown_with_its_interval_but_cannot_decide(project):
-    nll = run(project).metrics["nll"]
+    nll = run(project, evaluate__scorers=SCORERS).metrics["nll"]
     assert nll["low"] < nll["difference"] < nll["high"] < 0
     with pytest.raises(Error, match=r"gate\.guardrails\.nll: a score difference of .* is outside \[-1, 1\]"):
-        run(project, gate__guardrails={"nll": 0.1})
+        run(project, evaluate__scorers=SCORERS, gate__guardrails={"nll": 0.1})
 
 
 def test_a_scorer_that_is_no_mean_cannot_decide(project):

@@ -28,6 +28,7 @@ SETTINGS = {
     "evaluate__max_new_tokens": 6,
     "evaluate__precision": "fp32",
     "evaluate__batch_size": 8,
+    "evaluate__scorers": ["exact_match", "valid_json", "field_accuracy", "refusal", "nll"],
 }
 PREDICTIONS = Path("data/predictions")
 
@@ -148,7 +149,8 @@ def test_confusions_count_every_example(project):
 def test_nothing_is_generated_again_while_nothing_that_decides_it_changed(project):
     run(project)
     before = {side: table(side) for side in SIDES}
-    report = run(project, evaluate__scorers=["exact_match", "valid_json", "rouge_l"], evaluate__usd_per_hour=9.0)
+    scorers = ["exact_match", "valid_json", "rouge_l", "nll"]
+    report = run(project, evaluate__scorers=scorers, evaluate__usd_per_hour=9.0)
     assert report.details["reused"] == {"production": True, "candidate": True}
     for side in SIDES:
         assert (
@@ -156,14 +158,23 @@ def test_nothing_is_generated_again_while_nothing_that_decides_it_changed(projec
         )
         assert table(side)["usd"].sum() == pytest.approx(90 * before[side]["usd"].sum())
         assert "score_rouge_l" in table(side).columns
-        assert "score_nll" not in table(side).columns
+        assert "score_refusal" not in table(side).columns
 
 
 def test_a_score_that_was_left_out_can_come_back_without_generating(project):
-    run(project, evaluate__scorers=["exact_match", "valid_json"])
+    run(project, evaluate__scorers=["exact_match", "valid_json", "nll"])
     report = run(project)
     assert report.details["reused"] == {"production": True, "candidate": True}
-    assert report.metrics["candidate"]["nll"]["value"] > 0
+    assert report.metrics["candidate"]["refusal"]["value"] >= 0
+
+
+def test_the_likelihood_of_the_reference_is_computed_only_where_it_is_scored(project):
+    report = run(project, evaluate__scorers=["exact_match", "valid_json"])
+    assert table("candidate")["nll"].null_count() == table("candidate").height
+    assert "nll" not in report.metrics["candidate"]
+    report = run(project)
+    assert report.details["reused"] == {"production": False, "candidate": False}
+    assert table("candidate")["nll"].null_count() == 0
 
 
 def new_candidate(folder: Path) -> None:
@@ -376,7 +387,6 @@ def test_the_messages_of_the_holdout_are_transformed_as_the_side_was_trained(pro
     question = evaluate.answers.ask("candidate", "candidate", holdout, constrained=True)
     expected = [prompts.render(task, transforms.apply(task.transforms, text)) for text in holdout["message"]]
     assert question.conversations == expected
-    assert json.loads(question.references[0])["intent"] in starter.INTENTS
 
 
 # Stopping early

@@ -110,7 +110,8 @@ def test_likelihood_of_the_reference_is_the_plain_cross_entropy(loaded):
 
 def test_the_reference_does_not_influence_the_answer(loaded):
     conversations = [conversation("lost my card"), conversation("fee")]
-    first = LocalGenerator(loaded, 2, 8, None, quiet).generate(conversations, ["x", "y"])
+    first = LocalGenerator(loaded, 2, 8, None, quiet).generate(conversations, None)
+    assert [one.nll for one in first] == [None, None]
     other = LocalGenerator(loaded, 2, 8, None, quiet).generate(conversations, ["a longer reference", "y"])
     assert [one.output for one in first] == [one.output for one in other]
 

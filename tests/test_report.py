@@ -30,6 +30,7 @@ GOLDEN = Path(__file__).parent / "golden" / "report.md"
 EVERYTHING = {
     "gate__guardrails": {"valid_json": 0.01, "tokens_out": 0.25, "latency_ms_p95": 0.5, "usd_per_1000": 0.5},
     "gate__floors": {"valid_json": 0.7, "exact_match": 0.7},
+    "evaluate__scorers": ["exact_match", "valid_json", "field_accuracy", "urgent_not_missed", "refusal", "nll"],
 }
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -342,7 +342,7 @@ def evaluated(world: World) -> Iterator[None]:
     | st.sampled_from(["<|im_end|>", "&lt;b&gt; 4111 1111 1111 1111"])
 )
 def test_serving_and_evaluation_put_every_message_alike_byte_for_byte(world, evaluated, message):
-    table = pl.DataFrame({"id": ["m"], "message": [message], "answer": ["x"]})
+    table = pl.DataFrame({"id": ["m"], "message": [message]})
     expected = answers.ask("candidate", "candidate", table, True).conversations[0]
     assert world.post(GENERATE, inputs=message).status_code == 200
     assert world.stable.asked[-1]["messages"] == expected

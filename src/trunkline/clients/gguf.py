@@ -40,12 +40,17 @@ def convert(file: Path, folder: Path) -> None:
 
 @contextmanager
 def _read_once() -> Iterator[None]:
-    """transformers reads the whole header, vocabulary and all, for the config, the weights and the tokenizer each."""
+    """Keep what transformers asks of gguf again and again.
+
+    It reads the whole header, vocabulary and all, for the config, the weights and the tokenizer each, and makes
+    the table of tensor names anew for each module of the model.
+    """
     import gguf
 
-    reader = gguf.GGUFReader
+    reader, names = gguf.GGUFReader, gguf.get_tensor_name_map
     gguf.GGUFReader = functools.cache(reader)  # type: ignore[assignment,misc]
+    gguf.get_tensor_name_map = functools.cache(names)
     try:
         yield
     finally:
-        gguf.GGUFReader = reader  # type: ignore[misc]
+        gguf.GGUFReader, gguf.get_tensor_name_map = reader, names  # type: ignore[misc]

@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import NamedTuple, Protocol
 
 import torch
+from torch import Tensor
 
 from trunkline.clients.generation import decoding
+from trunkline.clients.generation.batch import Batch
 from trunkline.clients.generation.prefix import Prefix, common, running
 from trunkline.clients.model import LoadedModel, encode_answer, encode_prompt, end_tokens
 from trunkline.errors import Error
@@ -24,8 +27,8 @@ class Generation(NamedTuple):
         latency_ms: from the start of the example's batch to its last token. Examples of a batch wait for
             each other, so this is what a caller of the batch waits, not what one request alone would take.
         seconds: its share of the time that its batch took: what one answer costs where many are asked for.
-        nll: mean negative log-likelihood (nats) a token of the reference answer; None where the model
-            does not tell.
+        nll: mean negative log-likelihood (nats) a token of the reference answer; None where it was not asked
+            for, or the model does not tell.
     """
 
     output: str
@@ -45,12 +48,12 @@ class Generator(Protocol):
 
     seconds: float
 
-    def generate(self, conversations: Sequence[Conversation], references: Sequence[str]) -> list[Generation]:
+    def generate(self, conversations: Sequence[Conversation], references: Sequence[str] | None) -> list[Generation]:
         """Answer each conversation; one Generation each, in their order.
 
         Args:
             conversations: chat messages ``{"role", "content"}``.
-            references: the answer each should have got; they do not influence what is generated.
+            references: the answer each should have got, to tell its ``nll``; they do not influence what is generated.
         """
 
 
@@ -84,17 +87,21 @@ class LocalGenerator:
             self._trie, self._room = decoding.trie(answers), max(map(len, answers))
 
     @torch.inference_mode()
-    def generate(self, conversations: Sequence[Conversation], references: Sequence[str]) -> list[Generation]:
+    def generate(self, conversations: Sequence[Conversation], references: Sequence[str] | None) -> list[Generation]:
         """Answer each conversation; one Generation each, in their order.
+
+        Args:
+            conversations: chat messages ``{"role", "content"}``.
+            references: the answer each should have got, to tell its ``nll``; None costs less.
 
         Raises:
             Error: a conversation is longer than the model can read.
         """
         prompts = [encode_prompt(self._tokenizer, conversation) for conversation in conversations]
-        answers = [encode_answer(self._tokenizer, reference) for reference in references]
+        answers = None if references is None else [encode_answer(self._tokenizer, text) for text in references]
         if not prompts:
             return []
-        self._check_lengths(prompts, answers)
+        self._check_lengths(prompts, answers or [])
         done: dict[int, Generation] = {}
         tokens, start = 0, time.perf_counter()
         order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
@@ -102,20 +109,21 @@ class LocalGenerator:
             self.seconds += time.perf_counter() - start
             for first in range(0, len(order), self._batch_size):
                 numbers = order[first : first + self._batch_size]
-                results = self._answer(prefix, [prompts[n] for n in numbers], [answers[n] for n in numbers])
+                likely = None if answers is None else [answers[number] for number in numbers]
+                results = self._answer(prefix, [prompts[number] for number in numbers], likely)
                 done.update(zip(numbers, results, strict=True))
                 tokens += sum(result.tokens_out for result in results)
                 self._show(len(done), f"{tokens / self.seconds:.0f} tokens/s")
         return [done[number] for number in range(len(prompts))]
 
-    def _answer(self, prefix: Prefix, prompts: list[list[int]], answers: list[list[int]]) -> list[Generation]:
-        """Answer one batch, and score its reference answers on the way."""
+    def _answer(self, prefix: Prefix, prompts: list[list[int]], answers: list[list[int]] | None) -> list[Generation]:
+        """Answer one batch, and score its reference answers on the way, where there are."""
         start = time.perf_counter()
         bodies = [prompt[prefix.length :] for prompt in prompts]
         batch = prefix.batch(len(bodies))
         logits = batch.extend(bodies)
         paused = time.perf_counter()
-        likelihoods = batch.log_likelihood(answers, logits).tolist()
+        scored = [None] * len(prompts) if answers is None else _mean_nll(batch, answers, logits)
         # Scoring the reference is no part of the answer's latency.
         start += time.perf_counter() - paused
         if self._trie is None:
@@ -124,7 +132,7 @@ class LocalGenerator:
             written = decoding.constrained(batch, logits, self._trie)
         elapsed = time.perf_counter() - start
         self.seconds += elapsed
-        rows = zip(prompts, answers, likelihoods, written, strict=True)
+        rows = zip(prompts, scored, written, strict=True)
         return [
             Generation(
                 output=self._text(tokens),
@@ -132,9 +140,9 @@ class LocalGenerator:
                 tokens_out=len(tokens),
                 latency_ms=(finished - start) * 1000,
                 seconds=elapsed / len(prompts),
-                nll=-likelihood / len(answer),
+                nll=nll,
             )
-            for prompt, answer, likelihood, (tokens, finished) in rows
+            for prompt, nll, (tokens, finished) in rows
         ]
 
     @torch.inference_mode()
@@ -176,11 +184,15 @@ class LocalGenerator:
 
     def _check_lengths(self, prompts: list[list[int]], answers: list[list[int]]) -> None:
         limit = getattr(self._model.config, "max_position_embeddings", None)
-        longest = max(
-            len(prompt) + max(self._room, len(answer)) for prompt, answer in zip(prompts, answers, strict=True)
-        )
+        pairs = zip_longest(prompts, answers, fillvalue=())
+        longest = max(len(prompt) + max(self._room, len(answer)) for prompt, answer in pairs)
         if limit is not None and longest > limit:
             raise Error(
                 f"a prompt with its answer has {longest} tokens, but the model reads at most {limit}",
                 "lower data.message_chars.max or evaluate.max_new_tokens in params.yaml, or shorten the prompt",
             )
+
+
+def _mean_nll(batch: Batch, answers: list[list[int]], logits: Tensor) -> list[float]:
+    totals = batch.log_likelihood(answers, logits).tolist()
+    return [-total / len(answer) for total, answer in zip(totals, answers, strict=True)]

@@ -41,6 +41,9 @@ def run(params: Params) -> None:
         holdout = order.examples
     constrained = params.evaluate.decoding == "auto"
     questions = {side: answers.ask(side, side, holdout, constrained) for side in SIDES}
+    if "nll" in params.evaluate.scorers:
+        likely = holdout["answer"].to_list()
+        questions = {side: question._replace(references=likely) for side, question in questions.items()}
     task = questions["candidate"].bundle.task
     ruler = Ruler(scorers, task, params.evaluate.confidence, params.compare.seed, params.compare.unit)
     providers = answers.providers()

@@ -59,7 +59,7 @@ class Question(NamedTuple):
         bundle: the side's identity.
         ids: of the messages.
         conversations: the messages as this side's own task puts them.
-        references: the right answers.
+        references: the right answers, where their likelihood is asked for.
         labels: the only answers it may give, or None.
     """
 
@@ -68,12 +68,12 @@ class Question(NamedTuple):
     bundle: Bundle
     ids: list[str]
     conversations: list[Conversation]
-    references: list[str]
+    references: list[str] | None
     labels: tuple[str, ...] | None
 
 
 def ask(side: str, name: str, messages: pl.DataFrame, constrained: bool) -> Question:
-    """Put messages (``id``, ``message``, ``answer``) to a side by the transforms and the prompt it was trained with.
+    """Put messages (``id``, ``message``) to a side by the transforms and the prompt it was trained with.
 
     Raises:
         Error: the side's bundle is missing or broken, or names a transform that is not registered.
@@ -86,8 +86,7 @@ def ask(side: str, name: str, messages: pl.DataFrame, constrained: bool) -> Ques
         raise Error(f"{side}: {error.problem}", f"register it again: {side} was trained with it") from None
     closed = task.answer.allowed.get(task.answer.fields[0]) if task.answer.format == "label" else None
     conversations = [prompts.render(task, text) for text in inputs]
-    ids, references = messages["id"].to_list(), messages["answer"].to_list()
-    return Question(name, side, bundle, ids, conversations, references, closed if constrained else None)
+    return Question(name, side, bundle, messages["id"].to_list(), conversations, None, closed if constrained else None)
 
 
 class Respondent:
@@ -131,7 +130,8 @@ class Respondent:
         known, question = self._kept.height, self.question
         if count > known:
             part = slice(known, count)
-            made = self._generate(question.conversations[part], question.references[part])
+            likely = None if question.references is None else question.references[part]
+            made = self._generate(question.conversations[part], likely)
             added = made.with_columns(pl.Series("id", question.ids[part])).select(list(_SCHEMA))
             self._kept = pl.concat([self._kept.cast(_SCHEMA), added.cast(_SCHEMA)])  # type: ignore[arg-type]
             self.reused = False
@@ -143,7 +143,7 @@ class Respondent:
             self.frame = self.frame.with_columns(price.alias("usd"))
         return self.frame
 
-    def _generate(self, conversations: list[Conversation], references: list[str]) -> pl.DataFrame:
+    def _generate(self, conversations: list[Conversation], references: list[str] | None) -> pl.DataFrame:
         settings, question = self._settings, self.question
         if self._progress is None:
             self._progress = Progress(f"evaluate {question.name}", len(question.conversations), "examples")

@@ -50,7 +50,6 @@ def put(
             "id": [f"{Path(path).stem}/{probe.id}" for path, probe in every],
             "metric": [probes.metric_of(probe, probe_metrics(path)) for path, probe in every],
             "message": [probe.message for _, probe in every],
-            "answer": [""] * len(every),
         }
     )
     tables = {}

@@ -54,7 +54,7 @@ def measure(train: pl.DataFrame, params: Params) -> tuple[pl.DataFrame | None, d
 def _exposures(planted: pl.DataFrame, params: Params) -> list[memorisation.Exposure]:
     settings = params.evaluate
     question = answers.ask(SIDE, CANARIES, planted, constrained=False)
-    ranked = [[text, *memorisation.twins(text, params.features.salt)] for text in question.references]
+    ranked = [[text, *memorisation.twins(text, params.features.salt)] for text in planted["answer"]]
     loaded = model.load(*answers.folders(SIDE), settings.precision, settings.attention)
     progress = Progress("evaluate canaries", 1, "models")
     generator = LocalGenerator(loaded, settings.batch_size, settings.max_new_tokens, None, progress.update)
