@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import peft
@@ -14,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import starter
 import tiny
 from trunkline import gate, prompts, scoring, transforms
-from trunkline.clients import files
+from trunkline.clients import files, model
 from trunkline.clients.model import encode_answer, encode_prompt
 from trunkline.errors import Error
 from trunkline.params import Params
@@ -466,6 +467,21 @@ def write_probes(project: Path) -> None:
 
 
 COMPARED = PROBED | {"gate__guardrails": {"valid_json": 0.01, "small_attacks": 0.1}}
+
+
+def test_a_model_is_loaded_once_for_the_holdout_and_the_probes_and_not_beside_the_other(project, monkeypatch):
+    write_probes(project)
+    loaded, load = [], model.load
+
+    def watched(*arguments):
+        assert [made() for made in loaded if made() is not None] == [], "the other side's model is still in memory"
+        made = load(*arguments)
+        loaded.append(weakref.ref(made.model))
+        return made
+
+    monkeypatch.setattr(model, "load", watched)
+    run(project, **PROBED)
+    assert len(loaded) == 2
 
 
 def test_both_models_are_asked_the_probes_where_a_margin_compares_them_and_their_failures_are_metrics(project):

@@ -15,6 +15,7 @@ from trunkline.records import AMOUNTS, CANARIES, EXAMPLE_COLUMNS, INPUT_COLUMN, 
 from trunkline.stages.evaluate import answers, asked, exposure, measures, stopping
 from trunkline.stages.evaluate.answers import Question, Respondent
 from trunkline.stages.evaluate.measures import Ruler
+from trunkline.stages.evaluate.sides import Models
 from trunkline.verdict import Check, Verdict
 
 TRAIN = Path("data/train.parquet")
@@ -47,11 +48,14 @@ def run(params: Params) -> None:
     task = questions["candidate"].bundle.task
     ruler = Ruler(scorers, task, params.evaluate.confidence, params.compare.seed, params.compare.unit)
     providers = answers.providers()
-    sides = {side: Respondent(question, params.evaluate, providers.get(side)) for side, question in questions.items()}
+    models = Models(params.evaluate)
+    sides = {
+        side: Respondent(question, params.evaluate, models, providers.get(side)) for side, question in questions.items()
+    }
     scores = _answer_early(sides, order, ruler, params) if order else _answer(sides, holdout, ruler)
     answered = holdout.head(sides["candidate"].frame.height)
-    tried = asked.put(probes, questions, params, providers)
-    known, exposed = exposure.measure(train, params)
+    tried = asked.put(probes, params, models, providers)
+    known, exposed = exposure.measure(train, params, models)
     outputs = {side: sides[side].frame["output"].to_list() for side in SIDES}
     metrics: dict[str, JsonValue] = {
         side: measures.shown(measures.estimate(ruler, answered, outputs[side], scores[side]))

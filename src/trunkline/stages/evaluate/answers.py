@@ -20,9 +20,8 @@ from trunkline.errors import Error
 from trunkline.params import EvaluateParams
 from trunkline.records import SIDES, Bundle, Record
 from trunkline.stages.evaluate.hosted import Hosted, is_hosted
+from trunkline.stages.evaluate.sides import MODELS, Models, folders
 
-BASE = Path("models/base")
-MODELS = Path("models")
 PREDICTIONS = Path("data/predictions")
 _SCHEMA = {
     "id": pl.String,
@@ -97,22 +96,22 @@ class Respondent:
         reused: whether all of them are the last run's.
     """
 
-    def __init__(self, question: Question, settings: EvaluateParams, hosted: Hosted | None) -> None:
+    def __init__(self, question: Question, settings: EvaluateParams, models: Models, hosted: Hosted | None) -> None:
         """Take the last run's answers where they are whole and nothing that decides them changed.
 
         Args:
             question: what is asked.
             settings: how.
+            models: has the side's own.
             hosted: who is asked, where it is no model of this process.
 
         Raises:
             Error: the model is missing or damaged.
         """
-        self.question, self._settings, self._hosted = question, settings, hosted
-        self._folders = folders(question.side)
+        self.question, self._settings, self._models, self._hosted = question, settings, models, hosted
         if hosted is None:
             # Answers are used again only beside the very files they came from.
-            model.verify(*self._folders)
+            model.verify(*folders(question.side))
         self._key = _key(question, settings, hosted)
         kept = _kept(question, self._key)
         self.reused = kept is not None
@@ -151,7 +150,7 @@ class Respondent:
         if self._hosted is not None:
             return self._hosted.generate(conversations, question.labels, settings.max_new_tokens, self._show)
         if self._generator is None:
-            loaded = model.load(*self._folders, settings.precision, settings.attention)
+            loaded = self._models.load(question.side)
             self._generator = LocalGenerator(
                 loaded, settings.batch_size, settings.max_new_tokens, question.labels, self._show
             )
@@ -164,7 +163,8 @@ class Respondent:
             self._progress.update(self._kept.height + done, note)
 
     def write(self, scores: list[pl.Series]) -> None:
-        """Write the answers with their scores, then what they were generated from."""
+        """Write the answers with their scores, then what they were generated from; nothing more is asked."""
+        self._generator = None  # its model's memory is for the next side's
         path = PREDICTIONS / f"{self.question.name}.parquet"
         files.write_table(path, self.frame.with_columns(*scores))
         record = Generated(key=self._key, sha256=files.sha256(path))
@@ -185,13 +185,6 @@ def providers() -> dict[str, Hosted]:
             pinned = Bundle.read(folder / model.BUNDLE_RECORD).kind == "hosted"
             found[side] = Hosted(side, folder if pinned else MODELS / SIDES[1], base)
     return found
-
-
-def folders(side: str) -> tuple[Path, Path]:
-    """The base model and the adapter of a side."""
-    # A release that was trained on another base model brings that one along.
-    own = MODELS / side / "base"
-    return own if own.is_dir() else BASE, MODELS / side
 
 
 def _kept(question: Question, key: str) -> pl.DataFrame | None:

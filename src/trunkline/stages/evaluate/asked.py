@@ -15,8 +15,9 @@ from trunkline.params import Params
 from trunkline.probes import Probe
 from trunkline.records import SIDES, probe_metrics
 from trunkline.stages.evaluate import answers, measures
-from trunkline.stages.evaluate.answers import Question, Respondent
+from trunkline.stages.evaluate.answers import Respondent
 from trunkline.stages.evaluate.hosted import Hosted
+from trunkline.stages.evaluate.sides import Models
 
 Sets = dict[str, list[Probe]]
 
@@ -30,9 +31,7 @@ def read(paths: Sequence[str]) -> Sets:
     return {path: probes.parse(files.read_text(Path(path)).splitlines(), path) for path in paths}
 
 
-def put(
-    sets: Sets, questions: Mapping[str, Question], params: Params, providers: Mapping[str, Hosted]
-) -> dict[str, pl.DataFrame]:
+def put(sets: Sets, params: Params, models: Models, providers: Mapping[str, Hosted]) -> dict[str, pl.DataFrame]:
     """Ask every probe and write ``<side>_probes.parquet``; by side, the written columns.
 
     What an earlier run wrote of a side that is not asked now is removed: it must not be judged.
@@ -55,7 +54,7 @@ def put(
     tables = {}
     for side in sides:
         question = answers.ask(side, f"{side}_probes", messages, params.evaluate.decoding == "auto")
-        respondent = Respondent(question, params.evaluate, providers.get(side))
+        respondent = Respondent(question, params.evaluate, models, providers.get(side))
         task, outputs = question.bundle.task, respondent.answer(len(every))["output"].to_list()
         failed = [float(probes.failed(probe, output, task)) for (_, probe), output in zip(every, outputs, strict=True)]
         added = [messages["metric"], messages["message"], pl.Series("score", failed)]
