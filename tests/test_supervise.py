@@ -24,7 +24,7 @@ from supervised import Machine, until
 from trunkline import cli, params
 from trunkline.errors import Error
 from trunkline.operations import supervise
-from trunkline.operations.supervise import commands, desired, routing
+from trunkline.operations.supervise import desired, routing
 from trunkline.operations.supervise.desired import Canary, Desired
 from trunkline.operations.supervise.ports import Ports
 from trunkline.operations.supervise.routing import Place
@@ -379,12 +379,6 @@ def test_what_is_started_reads_the_params_that_the_supervisor_read_for_engines_t
     path = in_tmp / "copy.yaml"
     path.write_text(supervise._for_programs(settings))
     assert params.load(path) == starter.settings(in_tmp, supervise__threads=3)
-
-
-def test_the_gateway_is_asked_where_it_answers_on_this_machine():
-    assert commands.gateway_url("0.0.0.0:80") == "http://127.0.0.1:80"
-    assert commands.gateway_url("[::]:80") == "http://[::1]:80"
-    assert commands.gateway_url("10.0.0.1:80") == "http://10.0.0.1:80"
 
 
 def test_an_environment_that_cannot_be_one_and_a_port_that_nobody_knows_are_refused(in_tmp):
