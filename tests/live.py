@@ -32,7 +32,7 @@ from trunkline.records.rollout import Rollout
 from trunkline.records.traffic import Traffic
 
 MODEL = "support-triage"
-GOOD, BAD, BETTER = "v0.1.0", "v0.2.0", "v0.3.0"
+GOOD, BETTER, BAD = "v0.1.0", "v0.2.0", "v0.3.0"
 # A prompt that is learned in seconds.
 TEMPLATE = "{% block user %}{{ message }}{% endblock %}"
 TASK = supervised.TASK.model_copy(update={"template": TEMPLATE, "prompt_id": prompts.identify(TEMPLATE, {})})
@@ -109,7 +109,7 @@ class Story:
         bad = right | {MALFORMED: "I am not sure what that is.", WRONG: expected(RIGHT)}
         adapters = [
             taught(folder / f"adapter-{number}", base, answers, number)
-            for number, answers in enumerate((right, bad, right))
+            for number, answers in enumerate((right, right, bad))
         ]
         self.places = merged.build(folder, base, adapters[0], **self._changes(port), **changes_of(plan))
         self.machine = merged.clone(self.places.origin, folder / "machine")
@@ -155,6 +155,11 @@ class Story:
         command = [sys.executable, "-m", "trunkline", "supervise"]
         self._supervisor = subprocess.Popen(command, cwd=self.machine, stdout=self.log, stderr=self.log)
 
+    @property
+    def runs(self) -> bool:
+        """Whether the supervisor does."""
+        return self._supervisor is not None and self._supervisor.poll() is None
+
     def end(self) -> int:
         """End the supervisor as whoever runs it does; its exit code."""
         assert self._supervisor is not None
@@ -188,9 +193,12 @@ class Story:
         return {daemon.role.split()[1]: daemon for daemon in found}
 
     @property
-    def rollout(self) -> Rollout:
-        """As the branch says it."""
-        return Rollout.parse(self._branch(f"{MODEL}.rollout.yaml").encode(), "the branch")
+    def rollout(self) -> Rollout | None:
+        """As the branch says it; None before the first."""
+        path = f"{MODEL}.rollout.yaml"
+        if path not in starter.git(self.places.origin, "ls-tree", "--name-only", "env/production").splitlines():
+            return None
+        return Rollout.parse(self._branch(path).encode(), "the branch")
 
     @property
     def serves(self) -> str:
@@ -233,14 +241,13 @@ def changes_of(plan: Mapping[str, object]) -> dict[str, object]:
 
 @contextmanager
 def story(folder: Path, plan: Mapping[str, object]) -> Iterator[Story]:
-    """One that serves its first release."""
+    """One whose first release is to serve; its supervisor is not started yet."""
     with pytest.MonkeyPatch.context() as patch:
         # The gateway applies the transforms that a release names, so these must be those of the code.
         for name in ("bundle", "holdout"):
             patch.setattr(finished, name, partial(getattr(finished, name), task=TASK))
         made = Story(folder, plan)
     try:
-        made.start()
         yield made
     finally:
         made.close()

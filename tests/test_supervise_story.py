@@ -51,17 +51,19 @@ class Tried(NamedTuple):
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     with live.story(tmp_path_factory.mktemp("live"), PLAN) as made:
-        until(made.answers, 300)
         yield made
 
 
 @pytest.fixture
 def story(world: Story) -> Iterator[Story]:
-    """One in which nothing is tried, whatever the test before has left."""
+    """One that serves and in which nothing is tried, whatever the test before has left."""
+    if not world.runs:
+        world.start()
+    until(world.answers, 300)
     yield world
     for daemon in world.engines.values():
         os.kill(daemon.pid, signal.SIGCONT)
-    if not world.rollout.over:
+    if world.rollout is not None and not world.rollout.over:
         world.trunkline("rollout", "rollback", "--reason", "the test is over")
     until(lambda: len(world.arms) == 1, 60)
 
@@ -71,15 +73,69 @@ def plan(story: Story, **changes: object) -> None:
     merged.configure(story.desk, **live.changes_of(PLAN | changes))
 
 
+def test_a_good_release_is_promoted_and_one_whose_engine_dies_is_rolled_back(story):
+    plan(story)
+
+    def ask(unit: str) -> Answer:
+        return story.ask(unit, RIGHT)
+
+    (stable,) = story.arms
+    with clients(ask, 2, 0.05) as found:
+        until(lambda: len(found) > 150, 300)
+        story.trunkline("rollout", "start", BETTER, "--reason", "trained on more")
+        said = story.trunkline("rollout", "watch")
+        assert "promote" in said
+        until(lambda: story.arms == [BETTER], 60)
+        until(lambda: story.engines.keys() == {BETTER}, 120)
+        time.sleep(2)
+    print(Counter((one.status, one.version) for one in found))
+    assert {one.status for one in found} == {200}
+    assert {one.version for one in found} == {stable, BETTER}
+    with clients(ask, 2, 0.05) as found:
+        until(lambda: len(found) > 20, 120)
+        story.trunkline("rollout", "start", BAD, "--reason", "it was trained on something else")
+        until(lambda: story.arms == [BETTER, BAD], 300)
+        until(lambda: any(one.version == BAD and one.status == 200 for one in found), 60)
+        watch = story.begin("rollout", "watch")
+        until(lambda: BAD in watch.stderr.readline(), 60)
+        with gone(story):
+            os.kill(story.engines[BAD].pid, signal.SIGKILL)
+            said, _ = watch.communicate(timeout=120)
+        assert watch.returncode == cli.EXIT_CODES[Verdict.FAIL]
+        assert "(hard stop): 10 in a row on the canary: error" in said
+        until(lambda: story.arms == [BETTER], 60)
+        time.sleep(3)  # the gateway looks once a second
+        rolled_back = len(found)
+        until(lambda: len(found) > rolled_back + 40, 60)
+    bad = [one.version for one in found if one.status != 200]
+    print(Counter((one.status, one.version) for one in found))
+    assert set(bad) == {BAD}
+    assert 10 <= len(bad) <= 200
+    assert {one.status for one in found[rolled_back + 2 :]} == {200}
+    assert story.serves == BETTER
+
+
+@contextmanager
+def gone(story: Story) -> Iterator[None]:
+    """The bad release's weights are damaged here, and cannot be fetched anew."""
+    away = story.places.remote.with_name("away")
+    story.places.remote.rename(away)
+    (story.serve / BAD / "adapter_model.safetensors").write_text("damaged")
+    try:
+        yield
+    finally:
+        away.rename(story.places.remote)
+
+
 def tried(story: Story, ask: Callable[[str], Answer], harm: Callable[[], object] = nullcontext) -> Tried:
     """Let the bad release try to earn its traffic, with harm done to its engine meanwhile."""
     (stable,) = story.arms
     with clients(ask, 4, 0.1) as found:
         until(lambda: len(found) > 60, 300)
         story.trunkline("rollout", "start", BAD, "--reason", "it is worth a try")
+        watch = story.begin("rollout", "watch")
         until(lambda: story.arms == [stable, BAD], 300)
         with harm():
-            watch = story.begin("rollout", "watch")
             said, problems = watch.communicate(timeout=300)
         print(said, problems)
         until(lambda: story.arms == [stable], 60)
@@ -176,59 +232,6 @@ def stuttering(story: Story, halts: list[tuple[float, float]]) -> Iterator[None]
         thread.join()
 
 
-def test_a_good_release_is_promoted_and_one_whose_engine_dies_is_rolled_back(story):
-    plan(story)
-
-    def ask(unit: str) -> Answer:
-        return story.ask(unit, RIGHT)
-
-    (stable,) = story.arms
-    with clients(ask, 2, 0.05) as found:
-        until(lambda: len(found) > 150, 300)
-        story.trunkline("rollout", "start", BETTER, "--reason", "trained on more")
-        said = story.trunkline("rollout", "watch")
-        assert "promote" in said
-        until(lambda: story.arms == [BETTER], 60)
-        until(lambda: story.engines.keys() == {BETTER}, 120)
-        time.sleep(2)
-    print(Counter((one.status, one.version) for one in found))
-    assert {one.status for one in found} == {200}
-    assert {one.version for one in found} == {stable, BETTER}
-    with clients(ask, 2, 0.05) as found:
-        until(lambda: len(found) > 20, 120)
-        story.trunkline("rollout", "start", BAD, "--reason", "it was trained on something else")
-        until(lambda: story.arms == [BETTER, BAD], 300)
-        until(lambda: any(one.version == BAD and one.status == 200 for one in found), 60)
-        watch = story.begin("rollout", "watch")
-        until(lambda: BAD in watch.stderr.readline(), 60)
-        with gone(story):
-            os.kill(story.engines[BAD].pid, signal.SIGKILL)
-            said, _ = watch.communicate(timeout=120)
-        assert watch.returncode == cli.EXIT_CODES[Verdict.FAIL]
-        assert "(hard stop): 10 in a row on the canary: error" in said
-        until(lambda: story.arms == [BETTER], 60)
-        time.sleep(3)  # the gateway looks once a second
-        rolled_back = len(found)
-        until(lambda: len(found) > rolled_back + 40, 60)
-    bad = [one.version for one in found if one.status != 200]
-    print(Counter((one.status, one.version) for one in found))
-    assert set(bad) == {BAD}
-    assert 10 <= len(bad) <= 200
-    assert {one.status for one in found[rolled_back + 2 :]} == {200}
-    assert story.serves == BETTER
+def test_a_supervisor_that_is_told_to_end_ends_gateway_and_engines(story):
     assert story.end() == 0
     assert daemons.find(story.serve) == []
-    story.start()
-    until(story.answers, 300)
-
-
-@contextmanager
-def gone(story: Story) -> Iterator[None]:
-    """The bad release's weights are damaged here, and cannot be fetched anew."""
-    away = story.places.remote.with_name("away")
-    story.places.remote.rename(away)
-    (story.serve / BAD / "adapter_model.safetensors").write_text("damaged")
-    try:
-        yield
-    finally:
-        away.rename(story.places.remote)
