@@ -73,14 +73,10 @@ def plan(story: Story, **changes: object) -> None:
     merged.configure(story.desk, **live.changes_of(PLAN | changes))
 
 
-def test_a_good_release_is_promoted_and_one_whose_engine_dies_is_rolled_back(story):
+def test_a_good_release_is_promoted(story):
     plan(story)
-
-    def ask(unit: str) -> Answer:
-        return story.ask(unit, RIGHT)
-
     (stable,) = story.arms
-    with clients(ask, 2, 0.05) as found:
+    with clients(lambda unit: story.ask(unit, RIGHT), 2, 0.05) as found:
         until(lambda: len(found) > 150, 300)
         story.trunkline("rollout", "start", BETTER, "--reason", "trained on more")
         said = story.trunkline("rollout", "watch")
@@ -91,10 +87,16 @@ def test_a_good_release_is_promoted_and_one_whose_engine_dies_is_rolled_back(sto
     print(Counter((one.status, one.version) for one in found))
     assert {one.status for one in found} == {200}
     assert {one.version for one in found} == {stable, BETTER}
-    with clients(ask, 2, 0.05) as found:
+    assert story.serves == BETTER
+
+
+def test_one_whose_engine_dies_is_rolled_back(story):
+    plan(story)
+    (stable,) = story.arms
+    with clients(lambda unit: story.ask(unit, RIGHT), 2, 0.05) as found:
         until(lambda: len(found) > 20, 120)
         story.trunkline("rollout", "start", BAD, "--reason", "it was trained on something else")
-        until(lambda: story.arms == [BETTER, BAD], 300)
+        until(lambda: story.arms == [stable, BAD], 300)
         until(lambda: any(one.version == BAD and one.status == 200 for one in found), 60)
         watch = story.begin("rollout", "watch")
         until(lambda: BAD in watch.stderr.readline(), 60)
@@ -103,7 +105,7 @@ def test_a_good_release_is_promoted_and_one_whose_engine_dies_is_rolled_back(sto
             said, _ = watch.communicate(timeout=120)
         assert watch.returncode == cli.EXIT_CODES[Verdict.FAIL]
         assert "(hard stop): 10 in a row on the canary: error" in said
-        until(lambda: story.arms == [BETTER], 60)
+        until(lambda: story.arms == [stable], 60)
         time.sleep(3)  # the gateway looks once a second
         rolled_back = len(found)
         until(lambda: len(found) > rolled_back + 40, 60)
@@ -112,7 +114,7 @@ def test_a_good_release_is_promoted_and_one_whose_engine_dies_is_rolled_back(sto
     assert set(bad) == {BAD}
     assert 10 <= len(bad) <= 200
     assert {one.status for one in found[rolled_back + 2 :]} == {200}
-    assert story.serves == BETTER
+    assert story.serves == stable
 
 
 @contextmanager
