@@ -7,7 +7,7 @@ import polars as pl
 
 from trunkline import assignment, params
 from trunkline.params import Params
-from trunkline.records.rollout import Plan
+from trunkline.records.rollout import Plan, Rollout
 
 SALT = "0123456789abcdef"
 START = np.datetime64("2026-11-01T12:00:00", "us")
@@ -17,6 +17,28 @@ def plan_of(settings: Params, **changes: object) -> Plan:
     """The plan of params.yaml with a salt, few placebos, and other changes."""
     content = settings.rollout.model_dump() | {"salt": SALT, "placebos": 199} | changes
     return Plan.model_validate(content)
+
+
+def rollout(model: str, stable: str, canary: str, weight: float, state: str = "running") -> Rollout:
+    """One that was started in production a while ago."""
+    started = f"{START.astype('datetime64[s]')}+00:00"
+    return Rollout(
+        name=f"{model}#production#{canary}#1",
+        model=model,
+        environment="production",
+        stable=stable,
+        canary=canary,
+        state=state,
+        weight=weight,
+        plan=plan_of(settings()),
+        started=started,
+        since=started,
+        action="start",
+        because="human",
+        reason="to try it",
+        by="ann",
+        assigned=f"{model}#production#{stable}",
+    )
 
 
 def log(

@@ -4,6 +4,7 @@ What it starts is tests/stand_in.py. Run as a script, this is `trunkline supervi
 """
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import requests
 import yaml
@@ -22,23 +23,23 @@ from dvc.repo import Repo
 
 import finished
 import releases
+import rollout_logs
 import starter
 from releases import MODEL
-from trunkline import guard, params, transforms
+from trunkline import guard, transforms
 from trunkline.clients import bundles, daemons, files, listening
 from trunkline.clients.dvc import objects
 from trunkline.clients.git import branches
 from trunkline.records import Base
 from trunkline.records.release import Serving
-from trunkline.records.rollout import Rollout
 from trunkline.records.traffic import Traffic
 
+Came = TypeVar("Came")
 VERSIONS = ("v1.0.0", "v1.1.0", "v1.2.0")
 # Trained with a transform that is another now.
 OTHER_CODE = "v1.3.0"
 TASK = finished.TASK.model_copy(update={"transforms": transforms.identify(("clean_text@1", "mask_pii@1"))})
 GUARD = {"injection@1": "flag"}
-SALT = "a salt of a rollout"
 STAND_IN = Path(__file__).parent / "stand_in.py"
 LOCK = {"schema": "2.0", "stages": {"base": {"cmd": "trunkline base", "outs": [{"path": "models/base", "md5": ""}]}}}
 
@@ -192,6 +193,11 @@ class Machine:
     def ask(self, unit: str, seconds: float = 0) -> requests.Response:
         return requests.post(self.url, json={"unit": unit, "seconds": seconds}, timeout=30)
 
+    def came(self, unit: str) -> tuple[int, str]:
+        """What a unit gets: status, and the version that it is from."""
+        answer = self.ask(unit)
+        return answer.status_code, answer.json()["release"].removeprefix(f"{MODEL}@")
+
     def answers(self) -> bool:
         """Whether every arm answers: ten units are on both of them at any weight that the tests use."""
         try:
@@ -243,25 +249,7 @@ class Machine:
 
 def rollout(stable: str, canary: str, weight: float, state: str = "running") -> dict[str, Any]:
     """What `<model>.rollout.yaml` holds."""
-    plan = params.load(starter.ROOT / "params.yaml").rollout.model_copy(update={"salt": SALT})
-    made = Rollout(
-        name=f"{MODEL}#production#{canary}#1",
-        model=MODEL,
-        environment="production",
-        stable=stable,
-        canary=canary,
-        state=state,
-        weight=weight,
-        plan=plan,
-        started="2026-11-20T10:00:00+00:00",
-        since="2026-11-20T10:00:00+00:00",
-        action="start",
-        because="human",
-        reason="to try it",
-        by="ann",
-        assigned=f"{MODEL}#production#{stable}",
-    )
-    return made.model_dump(mode="json")
+    return rollout_logs.rollout(MODEL, stable, canary, weight, state).model_dump(mode="json")
 
 
 OVER = rollout("v0.1.0", "v0.2.0", 0, "rolled_back")
@@ -281,20 +269,19 @@ def machine(built: Path, folder: Path) -> Iterator[Machine]:
 
 
 @contextlib.contextmanager
-def clients(made: Machine) -> Iterator[list[tuple[int, str]]]:
-    """Ask again and again, each time as another unit; yields what came: status, and the release that it is from."""
-    found: list[tuple[int, str]] = []
+def clients(ask: Callable[[str], Came], count: int = 2, pause: float = 0.02) -> Iterator[list[Came]]:
+    """Some that ask one thing after another, each time as another unit; yields what came."""
+    found: list[Came] = []
     stop = threading.Event()
 
-    def ask(name: int) -> None:
-        number = 0
-        while not stop.is_set():
-            number += 1
-            answer = made.ask(f"{name}-{number}")
-            found.append((answer.status_code, answer.json()["release"].removeprefix(f"{MODEL}@")))
-            time.sleep(0.02)
+    def go_on(name: int) -> None:
+        for number in itertools.count():
+            if stop.is_set():
+                return
+            found.append(ask(f"{name}-{time.time_ns()}-{number}"))
+            time.sleep(pause)
 
-    threads = [threading.Thread(target=ask, args=(name,)) for name in range(2)]
+    threads = [threading.Thread(target=go_on, args=(name,)) for name in range(count)]
     for thread in threads:
         thread.start()
     try:

@@ -169,6 +169,35 @@ def test_it_is_decided_the_same_when_the_plan_comes_from_its_file(tmp_path, caps
     assert Decision.model_validate(last) == decided()[-1]
 
 
+def replay(folder: Path, log: pl.DataFrame, split: str) -> int:
+    """Replay a log with the plan of a ramp."""
+    log.write_parquet(folder / "log.parquet")
+    ramp = rollout_logs.plan_of(SETTINGS, horizon_minutes=20, poll_seconds=60)
+    (folder / "ramp.yaml").write_text(ramp.yaml())
+    plan = ["--plan", str(folder / "ramp.yaml")]
+    return cli.main(["rollout", "replay", str(folder / "log.parquet"), *plan, "--split", split])
+
+
+def test_a_log_with_one_share_is_judged_as_an_ab_test_whatever_the_plan_is(tmp_path, capsys):
+    assert replay(tmp_path, rollout_logs.log({0.5: 25.0}, score=-0.1), "0.5") == 4
+    last = Decision.model_validate_json(capsys.readouterr().out.splitlines()[-1])
+    assert last == decided(score=-0.1)[-1]
+    assert (last.because, effects(last)["score"].shows) == ("horizon", "better")
+
+
+def test_a_log_with_other_shares_is_no_such_test(tmp_path, capsys):
+    assert replay(tmp_path, rollout_logs.log({0.25: 1.0}), "0.5") == 1
+    err = capsys.readouterr().err
+    assert "the log's canary had 0.25 of the units, not the split 0.5" in err
+    assert "give --split 0.25" in err
+    assert replay(tmp_path, rollout_logs.log({0.05: 1.0, 0.25: 1.0}), "0.25") == 1
+    err = capsys.readouterr().err
+    assert "had 0.05, 0.25 of the units, not the split 0.25" in err
+    assert "a ramp is no A/B test" in err
+    assert replay(tmp_path, rollout_logs.log({0.5: 1.0}), "1.5") == 1
+    assert "1.5 of the units is no split" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("split", [0.0, 1.0, -0.5, math.nan])
 def test_what_is_no_split_is_refused(split):
     with pytest.raises(Error, match="is no split"):

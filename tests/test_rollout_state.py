@@ -12,26 +12,9 @@ from trunkline.records.rollout import Rollout
 from trunkline.rollout import Decision, state
 from trunkline.rollout.decision import VERDICTS
 
-PLAN = rollout_logs.plan_of(rollout_logs.settings())
 NOW, LATER = "2026-11-01T12:00:00+00:00", "2026-11-01T13:00:00+00:00"
-RUNNING = Rollout(
-    name="m#production#v1.1.0#1",
-    model="m",
-    environment="production",
-    stable="v1.0.0",
-    canary="v1.1.0",
-    state="running",
-    weight=0.05,
-    plan=PLAN,
-    started=NOW,
-    since=NOW,
-    action="start",
-    because="start",
-    reason="no reason given",
-    by="ann",
-    assigned="m#production#1",
-)
-WEIGHTS = [step.weight for step in PLAN.steps]
+RUNNING = rollout_logs.rollout("m", "v1.0.0", "v1.1.0", 0.05)
+WEIGHTS = [step.weight for step in RUNNING.plan.steps]
 
 
 @dataclass
@@ -122,7 +105,7 @@ def test_only_what_was_asked_is_accepted():
 @pytest.mark.parametrize(
     ("serves", "tag", "becomes"),
     [
-        ("v1.0.0", "m#production#1", None),
+        ("v1.0.0", "m#production#v1.0.0", None),
         ("v1.1.0", "m#production#2", ("promoted", 1.0)),
         ("v1.2.0", "m#production#2", ("rolled_back", 0.0)),
         ("v1.0.0", "m#production#3", ("rolled_back", 0.0)),

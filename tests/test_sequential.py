@@ -163,6 +163,16 @@ def test_a_dead_canary_is_noticed_in_seconds_and_one_that_loses_half_in_minutes(
     assert np.median([seconds_to_alarm(SampleRatio(0.01), 0.5, seed) or 9999 for seed in range(20)]) <= 150
 
 
+@pytest.mark.parametrize(("lost", "silent"), [(True, True), (False, False)], ids=["the canary", "stable"])
+def test_it_is_told_which_arm_is_heard_of_too_little(lost, silent):
+    rng, ratio = np.random.default_rng(1), SampleRatio(0.01)
+    for poll in range(100):
+        canary = rng.random(50) < 0.25
+        left = (canary != lost) | (rng.random(50) < 0.3)
+        ratio.add(5.0 * poll, units(poll * 50, 50)[left], np.full(left.sum(), 0.25), canary[left])
+    assert (ratio.alarmed, ratio.silent) == (True, silent)
+
+
 def test_the_share_of_both_arms_is_a_fair_bet_by_enumeration():
     total = 0.0
     for votes in product((False, True), repeat=WEIGHTS.size):
@@ -204,6 +214,7 @@ def test_a_canary_that_dies_after_all_users_were_seen_is_noticed_too():
         alarmed.append(ratio.add(5.0 * poll, users[here], np.full(here.size, 0.05), canary[here]))
     assert not any(alarmed[:120])
     assert alarmed[-1]
+    assert ratio.silent
 
 
 def test_alpha_is_spent_up_to_the_horizon_and_no_further():

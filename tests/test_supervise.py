@@ -17,6 +17,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+import rollout_logs
 import starter
 import supervised
 from releases import MODEL
@@ -24,7 +25,7 @@ from supervised import Machine, until
 from trunkline import cli, params
 from trunkline.errors import Error
 from trunkline.operations import supervise
-from trunkline.operations.supervise import commands, desired, routing
+from trunkline.operations.supervise import desired, routing
 from trunkline.operations.supervise.desired import Canary, Desired
 from trunkline.operations.supervise.ports import Ports
 from trunkline.operations.supervise.routing import Place
@@ -57,7 +58,7 @@ def test_a_canary_comes_ramps_and_becomes_stable_without_a_failed_request_or_a_s
     machine.start()
     until(lambda: "nothing was promoted to production yet" in machine.said)
     machine.settle("v1.0.0")
-    with supervised.clients(machine) as found:
+    with supervised.clients(machine.came) as found:
         machine.decide("v1.0.0", rollout=tried(0.25))
         until(lambda: machine.arms == ("v1.0.0", "v1.1.0", 0.25))
         engines = machine.running.engines
@@ -98,7 +99,7 @@ def test_a_rollback_of_stable_ends_the_comparison_and_serves_the_old_one_when_it
 def test_a_killed_supervisor_leaves_all_serving_and_the_next_takes_over_without_a_restart(machine):
     machine.settle("v1.0.0", "v1.1.0")
     before = machine.running
-    with supervised.clients(machine) as found:
+    with supervised.clients(machine.came) as found:
         machine.supervisor.kill()
         machine.supervisor.wait()
         machine.decide("v1.0.0", rollout=tried(0.75))
@@ -355,7 +356,7 @@ def test_a_branch_that_says_nonsense_is_named():
         found = {f"{MODEL}.yaml": serving} | ({f"{MODEL}.rollout.yaml": rollout} if rollout else {})
         return desired.read({path: yaml.safe_dump(text).encode() for path, text in found.items()}, *PLACE)
 
-    assert read(serving, rollout).canary == Canary("v1.1.0", 0.5, supervised.SALT, f"{MODEL}#production#v1.1.0#1")
+    assert read(serving, rollout).canary == Canary("v1.1.0", 0.5, rollout_logs.SALT, f"{MODEL}#production#v1.1.0#1")
     assert read(serving, None) == Desired("v1.0.0", {}, None)
     assert read(serving | {"tag": f"{MODEL}#production#2"}, rollout).canary is None
     assert read(serving | {"tag": f"{MODEL}#production#2", "version": "v1.1.0"}, rollout).versions == ("v1.1.0",)
@@ -379,12 +380,6 @@ def test_what_is_started_reads_the_params_that_the_supervisor_read_for_engines_t
     path = in_tmp / "copy.yaml"
     path.write_text(supervise._for_programs(settings))
     assert params.load(path) == starter.settings(in_tmp, supervise__threads=3)
-
-
-def test_the_gateway_is_asked_where_it_answers_on_this_machine():
-    assert commands.gateway_url("0.0.0.0:80") == "http://127.0.0.1:80"
-    assert commands.gateway_url("[::]:80") == "http://[::1]:80"
-    assert commands.gateway_url("10.0.0.1:80") == "http://10.0.0.1:80"
 
 
 def test_an_environment_that_cannot_be_one_and_a_port_that_nobody_knows_are_refused(in_tmp):

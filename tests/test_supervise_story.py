@@ -1,37 +1,26 @@
-"""A release earns its traffic on one machine: real engines, gateway, supervisor and rollout, and clients all along."""
+"""Releases earn their traffic on one machine: real engines, gateway, supervisor, rollouts, and customers all along."""
 
-import contextlib
-import itertools
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import NamedTuple
 
 import pytest
-import requests
-import yaml
 
-import finished
-import gateways
+import live
 import merged
-import starter
-import test_model
-from supervised import free_ports, until
-from trunkline import cli
+from live import BAD, BETTER, MALFORMED, RIGHT, WRONG, Answer, Story
+from supervised import clients, until
+from trunkline import assignment, cli
 from trunkline.clients import daemons
-from trunkline.clients.daemons import Daemon
-from trunkline.records.traffic import Traffic
 from trunkline.verdict import Verdict
 
 pytestmark = pytest.mark.slow
 
-MODEL = "support-triage"
 # Both engines share two cores with the tests: what is slower than most of production's answers may be so more often.
 PLAN = {
     "method": "counts",
@@ -42,163 +31,209 @@ PLAN = {
     "metrics": {"latency_ms": {"kind": "amount", "quantiles": [0.75], "tolerated": 2.5, "margins": [3.8, 3.8]}},
     "hard_stops": {"error": 10},
 }
+ONE_STEP = {"steps": PLAN["steps"][:1]}
+ERRORS = {"error": {"kind": "failure", "tolerated": 1.0, "margins": [2.0]}}
+TAIL = {"latency_ms": {"kind": "amount", "quantiles": [0.9], "tolerated": 1.0, "margins": [3.0]}}
+SCORES = {"score": {"kind": "score", "tolerated": 0.0, "margins": [0.1]}}
+# More bad answers than this are not few, whatever is wrong with a canary.
+FEW = 100
 
 
-class Story:
-    """A repository with three releases, a machine that serves it, and a desk at which rollouts are decided."""
+class Tried(NamedTuple):
+    """What customers got from before a rollout until after its end."""
 
-    def __init__(self, folder: Path, base: Path) -> None:
-        port = free_ports()
-        self.url = f"http://127.0.0.1:{port}"
-        changes = {
-            "evaluate__precision": "fp32",
-            "serve__gateway__listen": f"127.0.0.1:{port}",
-            "serve__gateway__probe_seconds": 2.0,
-            "serve__log__database": f"sqlite:///{folder / 'log.sqlite'}",
-            "supervise__ports": {"first": port + 1, "last": port + 9},
-            "supervise__poll_seconds": 1.0,
-            "supervise__grace_seconds": 4.0,
-            **{f"rollout__{name}": value for name, value in PLAN.items()},
-        }
-        adapters = [test_model.lora(folder / f"adapter-{number}", base) for number in range(3)]
-        self.places = merged.build(folder, base, adapters[0], **changes)
-        self.machine = merged.clone(self.places.origin, folder / "machine")
-        self.desk = merged.clone(self.places.origin, folder / "desk")
-        self.trunkline("release")
-        for number in (1, 2):
-            merged.run(self.places.work, f"candidate {number}", adapter=adapters[number])
-            merged.commit(self.places.work, f"candidate {number}")
-            merged.push(self.places.work)
-            starter.git(self.desk, "pull", "-q", "origin", "main")
-            self.trunkline("release")
-        self.trunkline("promote", "v0.1.0", "--to", "production")
-        self.serve = self.machine / ".trunkline/serve"
-        self.log = (folder / "said").open("w")
-        self.supervisor: subprocess.Popen | None = None
-
-    def begin(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start a command at the desk."""
-        command, pipe = [sys.executable, "-m", "trunkline", *arguments], subprocess.PIPE
-        environment = {**os.environ, "GITHUB_ACTOR": "ada"}
-        return subprocess.Popen(command, cwd=self.desk, stdout=pipe, stderr=pipe, text=True, env=environment)
-
-    def trunkline(self, *arguments: str) -> str:
-        """Run a command at the desk."""
-        said, more = self.begin(*arguments).communicate(timeout=300)
-        print(said, more)
-        return said
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "trunkline", "supervise"]
-        self.supervisor = subprocess.Popen(command, cwd=self.machine, stdout=self.log, stderr=self.log)
-
-    @property
-    def arms(self) -> list[str]:
-        path = self.serve / "traffic.json"
-        if not path.exists():
-            return []
-        now = Traffic.read(path)
-        return [arm.release.removeprefix(f"{MODEL}@") for arm in (now.stable, now.canary) if arm]
-
-    @property
-    def engines(self) -> dict[str, Daemon]:
-        found = [daemon for daemon in daemons.find(self.serve) if daemon.role.startswith("engine")]
-        return {daemon.role.split()[1]: daemon for daemon in found}
-
-    def answers(self) -> bool:
-        try:
-            return ask(self.url, "first")[0] == 200
-        except requests.ConnectionError:
-            return False
+    answers: list[Answer]
+    because: str
+    reason: str
+    stable: str
 
 
-def ask(url: str, unit: str) -> tuple[int, str]:
-    """Status, and the release that answered or failed to."""
-    body = {"messages": [{"role": "user", "content": "I lost my card"}], "max_tokens": 4, "user": unit}
-    answer = requests.post(f"{url}/v1/chat/completions", json=body, timeout=60)
-    return answer.status_code, answer.headers.get("x-trunkline-release", "").removeprefix(f"{MODEL}@")
-
-
-@contextlib.contextmanager
-def clients(url: str) -> Iterator[list[tuple[int, str]]]:
-    """Two that ask one thing after another, each in a conversation of its own."""
-    found: list[tuple[int, str]] = []
-    stop = threading.Event()
-
-    def go_on(name: int) -> None:
-        for number in itertools.count():
-            if stop.is_set():
-                return
-            found.append(ask(url, f"{name}-{time.time_ns()}-{number}"))
-            time.sleep(0.05)
-
-    threads = [threading.Thread(target=go_on, args=(name,)) for name in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield found
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    with live.story(tmp_path_factory.mktemp("live"), PLAN) as made:
+        yield made
 
 
 @pytest.fixture
-def story(tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
-    # The gateway applies the transforms that a release names, so these must be those of the code.
-    for name in ("bundle", "holdout"):
-        monkeypatch.setattr(finished, name, partial(getattr(finished, name), task=gateways.TASK))
-    made = Story(tmp_path, tiny_base)
-    try:
-        yield made
-    finally:
-        if made.supervisor is not None:
-            made.supervisor.kill()
-        for daemon in daemons.find(made.serve):
-            daemon.end(0)
-        made.log.close()
-        for path in [tmp_path / "said", *made.serve.glob("*.log")]:
-            print(path.name, path.read_text()[-4000:])
+def story(world: Story) -> Iterator[Story]:
+    """One that serves and in which nothing is tried, whatever the test before has left."""
+    if not world.runs:
+        world.start()
+    until(world.answers, 300)
+    yield world
+    for daemon in world.engines.values():
+        os.kill(daemon.pid, signal.SIGCONT)
+    if world.rollout is not None and not world.rollout.over:
+        world.trunkline("rollout", "rollback", "--reason", "the test is over")
+    until(lambda: len(world.arms) == 1, 60)
 
 
-def test_a_good_release_is_promoted_and_one_whose_engine_dies_is_rolled_back(story):
-    story.start()
-    until(story.answers, 300)
-    with clients(story.url) as found:
+def plan(story: Story, **changes: object) -> None:
+    """What the next rollout decides by."""
+    merged.configure(story.desk, **live.changes_of(PLAN | changes))
+
+
+def test_a_good_release_is_promoted(story):
+    plan(story)
+    (stable,) = story.arms
+    with clients(lambda unit: story.ask(unit, RIGHT), 2, 0.05) as found:
         until(lambda: len(found) > 150, 300)
-        story.trunkline("rollout", "start", "v0.2.0", "--reason", "trained on more")
+        story.trunkline("rollout", "start", BETTER, "--reason", "trained on more")
         said = story.trunkline("rollout", "watch")
         assert "promote" in said
-        until(lambda: story.arms == ["v0.2.0"], 60)
-        until(lambda: story.engines.keys() == {"v0.2.0"}, 60)
+        until(lambda: story.arms == [BETTER], 60)
+        until(lambda: story.engines.keys() == {BETTER}, 120)
         time.sleep(2)
-    print(Counter(found))
-    assert {status for status, _ in found} == {200}
-    assert {version for _, version in found} == {"v0.1.0", "v0.2.0"}
-    with clients(story.url) as found:
+    print(Counter((one.status, one.version) for one in found))
+    assert {one.status for one in found} == {200}
+    assert {one.version for one in found} == {stable, BETTER}
+    assert story.serves == BETTER
+
+
+def test_one_whose_engine_dies_is_rolled_back(story):
+    plan(story)
+    (stable,) = story.arms
+    with clients(lambda unit: story.ask(unit, RIGHT), 2, 0.05) as found:
         until(lambda: len(found) > 20, 120)
-        story.trunkline("rollout", "start", "v0.3.0", "--reason", "trained on even more")
-        until(lambda: story.arms == ["v0.2.0", "v0.3.0"], 300)
-        until(lambda: (200, "v0.3.0") in found, 60)
+        story.trunkline("rollout", "start", BAD, "--reason", "it was trained on something else")
+        until(lambda: story.arms == [stable, BAD], 300)
+        until(lambda: any(one.version == BAD and one.status == 200 for one in found), 60)
         watch = story.begin("rollout", "watch")
-        until(lambda: "v0.3.0" in watch.stderr.readline(), 60)
-        story.places.remote.rename(story.places.remote.with_name("away"))
-        (story.serve / "v0.3.0/adapter_model.safetensors").write_text("damaged")
-        os.kill(story.engines["v0.3.0"].pid, signal.SIGKILL)
-        said, _ = watch.communicate(timeout=120)
+        until(lambda: BAD in watch.stderr.readline(), 60)
+        with gone(story):
+            os.kill(story.engines[BAD].pid, signal.SIGKILL)
+            said, _ = watch.communicate(timeout=120)
         assert watch.returncode == cli.EXIT_CODES[Verdict.FAIL]
         assert "(hard stop): 10 in a row on the canary: error" in said
-        until(lambda: story.arms == ["v0.2.0"], 60)
+        until(lambda: story.arms == [stable], 60)
         time.sleep(3)  # the gateway looks once a second
         rolled_back = len(found)
         until(lambda: len(found) > rolled_back + 40, 60)
-    bad = [version for status, version in found if status != 200]
-    print(Counter(found))
-    assert set(bad) == {"v0.3.0"}
+    bad = [one.version for one in found if one.status != 200]
+    print(Counter((one.status, one.version) for one in found))
+    assert set(bad) == {BAD}
     assert 10 <= len(bad) <= 200
-    assert {status for status, _ in found[rolled_back + 2 :]} == {200}
-    serving = yaml.safe_load(starter.git(story.places.origin, "show", f"env/production:{MODEL}.yaml"))
-    assert serving["version"] == "v0.2.0"
-    story.supervisor.terminate()
-    assert story.supervisor.wait(60) == 0
+    assert {one.status for one in found[rolled_back + 2 :]} == {200}
+    assert story.serves == stable
+
+
+@contextmanager
+def gone(story: Story) -> Iterator[None]:
+    """The bad release's weights are damaged here, and cannot be fetched anew."""
+    away = story.places.remote.with_name("away")
+    story.places.remote.rename(away)
+    (story.serve / BAD / "adapter_model.safetensors").write_text("damaged")
+    try:
+        yield
+    finally:
+        away.rename(story.places.remote)
+
+
+def tried(story: Story, ask: Callable[[str], Answer], harm: Callable[[], object] = nullcontext) -> Tried:
+    """Let the bad release try to earn its traffic, with harm done to its engine meanwhile."""
+    (stable,) = story.arms
+    with clients(ask, 4, 0.1) as found:
+        until(lambda: len(found) > 60, 300)
+        story.trunkline("rollout", "start", BAD, "--reason", "it is worth a try")
+        watch = story.begin("rollout", "watch")
+        until(lambda: story.arms == [stable, BAD], 300)
+        with harm():
+            said, problems = watch.communicate(timeout=300)
+        print(said, problems)
+        until(lambda: story.arms == [stable], 60)
+        time.sleep(3)  # the gateway looks once a second
+        rolled_back = len(found)
+        until(lambda: len(found) > rolled_back + 20, 120)
+    assert watch.returncode == cli.EXIT_CODES[Verdict.FAIL]
+    assert (story.rollout.state, story.serves) == ("rolled_back", stable)
+    assert {one.version for one in found[rolled_back + 4 :]} == {stable}
+    return Tried(found, story.rollout.because, story.rollout.reason, stable)
+
+
+def bad_answers(story: Story, tried: Tried, is_bad: Callable[[Answer], bool]) -> int:
+    """How many the canary gave; those who are stable's by the salt got right answers of stable, all of them."""
+    salt, weight = story.rollout.plan.salt, PLAN["steps"][0]["weight"]
+    for one in tried.answers:
+        if assignment.arm_of(salt, one.unit, weight) == "stable":
+            assert (one.status, one.version, one.right) == (200, tried.stable, True)
+    bad = sum(is_bad(one) for one in tried.answers)
+    answered = Counter(one.version for one in tried.answers)
+    print(f"bad answers: {bad}; answers {answered}; {tried.because}: {tried.reason}")
+    return bad
+
+
+def test_a_canary_that_answers_errors_is_rolled_back(story):
+    plan(story, **ONE_STEP, metrics=ERRORS)
+    found = tried(story, lambda unit: story.ask(unit, RIGHT, RIGHT, MALFORMED))
+    assert (found.because, found.reason[:29]) == ("worse", "the canary is worse: error")
+    bad = bad_answers(story, found, lambda one: one.status != 200)
+    assert 0 < bad <= FEW
+    assert {one.status for one in found.answers} == {200, 424}
+
+
+def test_a_canary_that_answers_worse_is_rolled_back_by_what_customers_say(story):
+    plan(story, **ONE_STEP, metrics=ERRORS | SCORES)
+
+    def ask(unit: str) -> Answer:
+        answer = story.ask(unit, RIGHT, RIGHT, WRONG)
+        story.judge(answer)
+        return answer
+
+    found = tried(story, ask)
+    assert (found.because, found.reason[:26]) == ("worse", "the canary is worse: score")
+    bad = bad_answers(story, found, lambda one: not one.right)
+    assert 0 < bad <= FEW
+    assert {one.status for one in found.answers} == {200}, "nothing but the answers was wrong"
+
+
+def test_a_canary_that_is_slow_in_its_tail_is_rolled_back(story):
+    plan(story, **ONE_STEP, metrics=ERRORS | TAIL)
+    halts: list[tuple[float, float]] = []
+    found = tried(story, lambda unit: story.ask(unit, RIGHT), lambda: stuttering(story, halts))
+    assert found.because == "worse"
+    assert "latency_ms above p90" in found.reason
+    bad = bad_answers(story, found, lambda one: one.version == BAD and any(one.waited(*halt) for halt in halts))
+    assert 0 < bad <= FEW
+    assert {one.status for one in found.answers} == {200}, "none was lost"
+
+
+def test_a_canary_that_dies_silently_is_rolled_back(story):
+    plan(story, **ONE_STEP, metrics=ERRORS)
+
+    @contextmanager
+    def dead() -> Iterator[None]:
+        os.kill(story.engines[BAD].pid, signal.SIGSTOP)
+        yield
+
+    found = tried(story, lambda unit: story.ask(unit, RIGHT), dead)
+    assert found.because in ("silent", "hard stop", "worse")
+    bad = bad_answers(story, found, lambda one: one.status != 200)
+    assert 0 < bad <= FEW
+    assert {one.version for one in found.answers if one.status != 200} == {BAD}
+
+
+@contextmanager
+def stuttering(story: Story, halts: list[tuple[float, float]]) -> Iterator[None]:
+    """The bad release's engine stands still now and then; the times at which it did are added to ``halts``."""
+    over, pid = threading.Event(), story.engines[BAD].pid
+
+    def go_on() -> None:
+        while not over.wait(0.6):
+            begun = time.monotonic()
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(0.4)
+            os.kill(pid, signal.SIGCONT)
+            halts.append((begun, time.monotonic()))
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_supervisor_that_is_told_to_end_ends_gateway_and_engines(story):
+    assert story.end() == 0
     assert daemons.find(story.serve) == []

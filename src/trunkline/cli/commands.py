@@ -114,7 +114,7 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
         "--split": {
             "type": float,
             "metavar": "SHARE",
-            "help": "start: an A/B test, this share of units on the canary",
+            "help": "start, replay: an A/B test, this share of units on the canary",
         },
         "--until-held": {"action": "store_true", "default": None, "help": "watch: end when a human has to decide, too"},
         "--reviewed": {"action": "store_true", "default": None, "help": "promote, rollback: as this run's review says"},

@@ -5,8 +5,8 @@ again and goes on. The weight it finds in the rows is the truth; a decision says
 
 What it does about missing data: a request that was never answered is a failure of its arm. Windows without
 requests, on one arm or on both, add nothing, and while neither arm is heard of the clock stands still. An arm
-that is heard of too little holds the rollout and stays an alarm for a human. Nothing ever advances for lack of
-data, as every step asks for evidence.
+that is heard of too little holds the rollout and stays an alarm for a human; of a canary, whoever can probe it is
+told so (`Decision.probed`). Nothing ever advances for lack of data, as every step asks for evidence.
 """
 
 from collections.abc import Collection, Iterator
@@ -32,6 +32,7 @@ class Finding(NamedTuple):
     to: float | None = None
     culprits: tuple[str, ...] = ()
     human: bool = False
+    silent: bool = False
 
 
 class Analysis:
@@ -94,6 +95,7 @@ class Analysis:
             because=found.because,
             reason=found.reason + self._details(found, evidence),
             human=found.human,
+            silent=found.silent,
             culprits=found.culprits,
             verdict=VERDICTS[found.action],
             units=tests.ratio.seen,
@@ -116,7 +118,7 @@ class Analysis:
         if tests.mismatch and "sample ratio" not in self._accepted:
             canary, stable = tests.ratio.seen
             reason = f"{canary} units were seen on the canary and {stable} on stable: not the shares asked for"
-            return Finding("hold", "sample ratio", reason, human=True)
+            return Finding("hold", "sample ratio", reason, human=True, silent=tests.ratio.silent)
         if self._hard_stops.shared:
             reason = f"both arms fail alike: {', '.join(self._hard_stops.shared)}"
             return Finding("hold", "shared failure", reason)

@@ -7,7 +7,16 @@ from trunkline.verdict import FiniteFloat, Verdict
 
 Action = Literal["hold", "advance", "promote", "rollback", "stop"]
 Because = Literal[
-    "no request", "minutes", "evidence", "enough", "sample ratio", "horizon", "worse", "hard stop", "shared failure"
+    "no request",
+    "minutes",
+    "evidence",
+    "enough",
+    "sample ratio",
+    "silent",
+    "horizon",
+    "worse",
+    "hard stop",
+    "shared failure",
 ]
 VERDICTS: dict[Action, Verdict] = {
     "hold": Verdict.INCONCLUSIVE,
@@ -81,6 +90,7 @@ class Decision(Record):
         because: the reason in a word or two, for programs.
         reason: the reason in a sentence.
         human: whether a human has to decide now.
+        silent: whether that is because the canary is heard of too little, which a probe of it may decide.
         culprits: the signals that broke, the worst first.
         verdict: pass once promoted, fail once rolled back, inconclusive until then.
         units: seen on the canary and on stable.
@@ -98,6 +108,7 @@ class Decision(Record):
     because: Because
     reason: str
     human: bool
+    silent: bool = False
     culprits: tuple[str, ...]
     verdict: Verdict
     units: tuple[int, int]
@@ -105,3 +116,25 @@ class Decision(Record):
     e_ratio: FiniteFloat
     limits: dict[str, FiniteFloat]
     signals: tuple[SignalState, ...]
+
+    def probed(self, proved: bool | None) -> "Decision":
+        """What this becomes by a probe of a canary that is heard of too little.
+
+        Args:
+            proved: whether it proves that it serves its release; None where it could not be probed.
+        """
+        if not self.silent or proved is None:
+            return self
+        if proved:
+            reason = f"{self.reason}; its engine answers the gateway's probes"
+            return self.model_copy(update={"reason": reason})
+        said = {
+            "action": "rollback",
+            "to": 0.0,
+            "because": "silent",
+            "reason": f"{self.reason}; and its engine fails the gateway's probes, while stable's passes them",
+            "human": False,
+            "silent": False,
+            "verdict": VERDICTS["rollback"],
+        }
+        return self.model_copy(update=said)

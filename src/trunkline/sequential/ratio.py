@@ -32,13 +32,17 @@ class SampleRatio:
 
     Args:
         alpha: chance of an alarm while both arms are there.
+
+    Attributes:
+        alarmed: whether there is, or was, a mismatch.
+        silent: whether there is, or was, one for want of canary units.
     """
 
     def __init__(self, alpha: float) -> None:
         self._alpha = alpha / 2
         self._whole, self._period = _Voters(0.0), _Voters(0.0)
         self._number = 1
-        self.alarmed = False
+        self.alarmed = self.silent = False
 
     def add(self, clock: float, units: Words, weights: Floats, canary: NDArray[np.bool_]) -> bool:
         """Take in the requests of a window.
@@ -58,7 +62,10 @@ class SampleRatio:
         for voters in (self._whole, self._period):
             voters.add(clock, units, weights, canary)
         rare = self._alpha / (self._number * (self._number + 1))
-        self.alarmed |= reached(self._whole.log, self._alpha) or reached(self._period.log, rare)
+        for voters, alpha in ((self._whole, self._alpha), (self._period, rare)):
+            if reached(voters.log, alpha):
+                self.alarmed = True
+                self.silent |= voters.tally.canary < voters.expected
         return self.alarmed
 
     @property
@@ -93,6 +100,11 @@ class _Voters:
             joining = self._left + math.log(-math.expm1(-seconds / _JOINING_S))
             self._bet = np.logaddexp(self._bet, joining + _LOG_PRIOR)
             self._left -= seconds / _JOINING_S
+
+    @property
+    def expected(self) -> float:
+        """Units that the canary should have had."""
+        return sum(weight * (canary + stable) for weight, (canary, stable) in self.tally.votes.items())
 
     @property
     def log(self) -> float:

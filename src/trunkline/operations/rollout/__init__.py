@@ -21,7 +21,7 @@ TAKES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "step": ((), ("environment",)),
     "watch": ((), ("environment", "until_held")),
     **{action: (("reason",), ("environment", "by")) for action in BY_HUMAN},
-    "replay": (("what",), ("plan",)),
+    "replay": (("what",), ("plan", "split")),
     "export": (("what",), ("environment",)),
     "analyse": (("canary",), ("weight", "environment")),
 }
@@ -43,7 +43,7 @@ class Given(TypedDict):
         by: who decides.
         canary: the version that a Kubernetes Job asks about.
         weight: the step that it asks about; None asks for harm only.
-        split: the canary's share of the units in an A/B test; None starts a ramp.
+        split: the canary's share of the units in an A/B test; None starts, or replays, a ramp.
         until_held: of `watch` whether to end as well when a human has to decide.
         reviewed: whether name and reason are those of the reviewers of this run of a workflow.
     """
@@ -94,7 +94,7 @@ def run(params: Params, action: str, **given: Unpack[Given]) -> tuple[str, Verdi
             asked = kubernetes.Asked(given["canary"] or "", given["weight"], given["environment"])
             return kubernetes.analyse(params, asked, time.time())
         case _:
-            return replaying.replay(params, Path(what), given["plan"])
+            return replaying.replay(params, Path(what), given["plan"], given["split"])
 
 
 def _check(action: str, given: Given) -> None:

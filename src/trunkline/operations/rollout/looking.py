@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from trunkline.operations.rollout import probing
 from trunkline.operations.rollout.branch import Branch, Written
 from trunkline.operations.rollout.reading import Reader, Seen
 from trunkline.params import Params
@@ -83,7 +84,10 @@ class Controller:
         key = (rollout.name, rollout.accepted)
         if self._reader is None or self._reader[0] != key:
             self._reader = key, Reader(self._params, rollout)
-        return self._reader[1].look(now)
+        seen = self._reader[1].look(now)
+        if not seen.decision.silent:
+            return seen
+        return seen._replace(decision=seen.decision.probed(probing.probe(self._params, rollout)))
 
 
 def iso(now: float) -> str:

@@ -10,8 +10,6 @@ PARAMS, TRAFFIC = "params.yaml", "traffic.json"
 # What is started: this very Trunkline.
 PROGRAM = (sys.executable, "-m", "trunkline")
 ENGINE, GATEWAY = "engine", "gateway"
-# What a server may be bound to, and where it then answers on this machine.
-_HERE = {"0.0.0.0": HOST, "[::]": "[::1]"}  # noqa: S104 (nothing is bound to it here)
 
 
 def engine(folder: Path, supplied: Supplied, port: int, threads: int) -> list[str]:
@@ -46,12 +44,6 @@ def gateway_role(listen: str) -> str:
 def engine_url(port: int) -> str:
     """Where an engine answers."""
     return f"http://{HOST}:{port}"
-
-
-def gateway_url(listen: str) -> str:
-    """Where a gateway answers on this machine."""
-    host, _, port = listen.rpartition(":")
-    return f"http://{_HERE.get(host, host)}:{port}"
 
 
 def _trunkline(folder: Path) -> list[str]:

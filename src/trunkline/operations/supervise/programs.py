@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trunkline import identity
-from trunkline.clients import daemons, engines
+from trunkline.clients import daemons, engines, gateway
 from trunkline.clients.daemons import Daemon
 from trunkline.clients.engines import Engine
 from trunkline.operations.supervise import commands, supply
@@ -102,7 +102,7 @@ class GatewayProgram:
         """Know where it listens; nothing happens yet."""
         self.log = folder / "gateway.log"
         self._folder, self._listen = folder, params.serve.gateway.listen
-        self._server = _connect(commands.gateway_url(self._listen), params)
+        self._server = _connect(gateway.url_of(self._listen), params)
         self.stable: str | None = None
 
     async def start(self) -> Daemon:
