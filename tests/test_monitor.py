@@ -184,7 +184,9 @@ def test_a_provider_that_moved_is_told_from_a_release_that_did(folder, traffic):
     assert "We moved: support-triage@v1.1.0 serves after v1.0.0" in signals["provider/engine"].sentence
 
 
-def test_a_hosted_release_is_answered_by_the_model_that_it_was_made_with_and_its_tokens_have_their_price(folder, traffic):
+def test_a_hosted_release_is_answered_by_the_model_that_it_was_made_with_and_its_tokens_have_their_price(
+    folder, traffic
+):
     hosted = {"source": "hosted:large", "sha256": "5" * 64, "model": "large-2026-08", "fingerprint": "fp_1"}
     monitored.release("v1.1.0", kind="hosted", base=hosted)
     monitored.assign("v1.1.0", monitored.START + timedelta(days=6), 2)

@@ -157,9 +157,7 @@ def cost(seen: Sequence[Seen], budget: float | None, rule: Rule) -> Signal:
     )
 
 
-def provider(
-    seen: Sequence[Seen], first: int, release: str, before: str | None, recorded: str | None = None
-) -> Signal:
+def provider(seen: Sequence[Seen], first: int, release: str, before: str | None, recorded: str | None = None) -> Signal:
     """Whether who answers is still who answered when the release began to serve, as the engines say themselves.
 
     Args:

@@ -1,5 +1,4 @@
-"""One engine, or provider, with the release that it must serve: proved again and again, and given only so much at once.
-"""
+"""One engine, or provider, with the release that it must serve: proved again and again, given only so much at once."""
 
 import asyncio
 import logging
