@@ -80,9 +80,10 @@ class Keeper:
         """Let it end what it has accepted, and keep it no longer."""
         self._task.cancel()
         await asyncio.wait([self._task])
+        ending = "is asked no more" if self._daemon is None else "has ended"
         await self._end(self._params.drain_seconds)
         await self.program.close()
-        _log.info("supervise  %s has ended", self.program.name)
+        _log.info("supervise  %s %s", self.program.name, ending)
 
     async def _keep(self) -> None:
         restart = self._params.restart_seconds
@@ -105,7 +106,8 @@ class Keeper:
         """Start it where it does not run, and watch it for as long as it is well."""
         if self._daemon is None:
             self._daemon = await self.program.start()
-            _log.info("supervise  %s starts%s", self.program.name, self._process)
+            if self._daemon is not None:
+                _log.info("supervise  %s starts%s", self.program.name, self._process)
         deadline = time.monotonic() + self._params.start_seconds
         while not await self._proved(deadline):
             await asyncio.sleep(_SOON_S)
