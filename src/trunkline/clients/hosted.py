@@ -98,12 +98,23 @@ def repeat(provider: Provider) -> list[Completion]:
 
 
 async def repeated(provider: Provider, engine: Engine) -> list[Completion]:
-    """The same by a connection that is there already, one after another.
+    """The same by a connection that is there already.
 
     Raises:
         Failure: it does not answer.
     """
-    return [await engine.complete(request) for request in _pinned(provider)]
+    free = asyncio.Semaphore(provider.concurrent)
+
+    async def one(request: Request) -> Completion:
+        async with free:
+            return await engine.complete(request)
+
+    asked = [asyncio.create_task(one(request)) for request in _pinned(provider)]
+    try:
+        return await asyncio.gather(*asked)
+    finally:
+        for task in asked:
+            task.cancel()
 
 
 def settings(provider: Provider) -> EngineParams:
