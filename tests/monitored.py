@@ -118,12 +118,12 @@ def said(right: str, rng: np.random.Generator, chance: float = RIGHT) -> str:
     return right if rng.random() < chance else answer(found["intent"], "high" if found["urgency"] != "high" else "low")
 
 
-def release(version: str) -> None:
+def release(version: str, **changes: object) -> None:
     """Tag HEAD as a release of what is in the working tree."""
     outs = yaml.safe_load(Path("dvc.lock").read_text())["stages"]["train"]["outs"]
     md5s = {out["path"]: out["md5"] for out in outs}
     data = {path: Content(md5=md5s[path], sha256=files.sha256(Path(path))) for path in (TRAIN, HOLDOUT)}
-    releases.release(version, "HEAD", task=TASK, data=data, lock=files.sha256(Path("dvc.lock")))
+    releases.release(version, "HEAD", task=TASK, data=data, lock=files.sha256(Path("dvc.lock")), **changes)
 
 
 def assign(version: str, since: datetime, number: int) -> None:

@@ -72,22 +72,23 @@ def running(app: web.Application, port: int = 0) -> Iterator[str]:
     loop = asyncio.new_event_loop()
     started: Future[str] = Future()
 
-    async def serve() -> web.AppRunner:
+    async def serve() -> tuple[web.AppRunner, str]:
         runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True)
         await site.start()
         host, taken = runner.addresses[0][:2]
-        started.set_result(f"http://{host}:{taken}")
-        return runner
+        return runner, f"http://{host}:{taken}"
 
     def run() -> None:
         asyncio.set_event_loop(loop)
         try:
-            runner = loop.run_until_complete(serve())
+            runner, url = loop.run_until_complete(serve())
         except BaseException as error:
             started.set_exception(error)
         else:
+            # Said by the loop that runs until it is stopped: whoever hears it may stop it at once.
+            loop.call_soon(started.set_result, url)
             loop.run_forever()
             loop.run_until_complete(runner.cleanup())
         loop.close()

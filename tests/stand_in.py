@@ -62,7 +62,8 @@ def engine(arguments: argparse.Namespace) -> type[Handler]:
         def do_POST(self) -> None:
             time.sleep(self.body().get("seconds", 0))
             choice = {"message": {"content": version}, "finish_reason": "stop"}
-            self.answer(200, {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+            usage = {"prompt_tokens": 1, "completion_tokens": 1}
+            self.answer(200, {"choices": [choice], "usage": usage, "system_fingerprint": digest[:12]})
 
     return Engine
 

@@ -58,9 +58,9 @@ def build(folder: Path) -> Path:
         (work / "dvc.lock").write_text(yaml.safe_dump(LOCK))
         starter.git(work, "add", ".dvc/config", "dvc.lock", "params.yaml", "src")
         for version in VERSIONS:
-            _release(work, version, base)
+            release(work, version, base)
         old = TASK.model_copy(update={"transforms": ("clean_text@1:000000000000",)})
-        _release(work, OTHER_CODE, base, task=old)
+        release(work, OTHER_CODE, base, task=old)
         starter.git(work, "push", "-q", "--tags", "origin", "HEAD:main")
     starter.git(folder, "clone", "-q", "--branch", "main", "origin.git", "machine")
     return folder
@@ -75,7 +75,8 @@ def _base(folder: Path) -> str:
     return digest
 
 
-def _release(work: Path, version: str, base: str, **changes: object) -> None:
+def release(work: Path, version: str, base: str, **changes: object) -> None:
+    """Release weights that go on a base model of this hash."""
     folder = work / "bundle" / version
     folder.mkdir(parents=True)
     (folder / releases.ADAPTER).write_text(f"weights of {version}")
@@ -84,6 +85,7 @@ def _release(work: Path, version: str, base: str, **changes: object) -> None:
     facts = {
         "weights": bundles.hashes(folder),
         "base": {"source": "path:somewhere", "sha256": base},
+        "decoding": {"decoding": "auto", "max_new_tokens": 32},
         "task": TASK,
         "guard": guard.guard_id(GUARD),
         "params": {"serve": {"guard": GUARD}},
@@ -153,9 +155,14 @@ class Machine:
         return "".join(self._lines[self._heard :])
 
     @property
+    def said_now(self) -> str:
+        """What was said since the last supervisor was started."""
+        return "".join(self._lines[self._begun :])
+
+    @property
     def proved(self) -> bool:
         """Whether this supervisor has found all that runs to be ready."""
-        said = "".join(self._lines[self._begun :])
+        said = self.said_now
         gateway, engines = self.running
         return bool(gateway) and all(f"is ready (process {pid})" in said for pid in (*gateway, *engines.values()))
 

@@ -474,6 +474,20 @@ def test_the_provider_moved_we_moved_or_it_could_not_be_measured():
     assert signals.provider(engines(a, a, b, a), 2, "m@v2", "v1").verdict is Verdict.PASS, "it is back"
 
 
+def test_only_the_model_that_a_hosted_release_was_made_with_may_answer_from_its_first_window_on():
+    a, b, c = ("m-1", "f1"), ("m-2", "f1"), ("m-1", "f2")
+    moved = signals.provider(engines(b, b), 2, "m@v2", None, "m-1")
+    assert moved.verdict is Verdict.FAIL
+    assert moved.sentence == "Provider moved: m@v2 is unchanged, but m-2 (f1) answers now, and it was made with m-1."
+    assert moved.since == START.isoformat()
+    (both,) = engines(a)
+    both = both._replace(engines={a: ("p",), b: ("q",)})
+    found = signals.provider([both], 2, "m@v2", None, "m-1")
+    assert (found.verdict, found.examples) == (Verdict.FAIL, ("q",))
+    assert signals.provider(engines(c), 2, "m@v2", None, "m-1").verdict is Verdict.PASS, "the same model"
+    assert signals.provider(engines(a, b, a), 2, "m@v2", None, "m-1").verdict is Verdict.PASS, "it is back"
+
+
 def test_cost_is_held_to_its_budget():
     def cheap(usd: float | None) -> Seen:
         one = seen(5, refusals=[False] * 50)

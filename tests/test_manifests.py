@@ -348,6 +348,7 @@ def test_a_model_with_an_underscore_gets_names_that_kubernetes_takes():
     ("changes", "weights", "said"),
     [
         ({"kind": "lora"}, "volume", "holds an adapter"),
+        ({"kind": "hosted"}, "volume", "holds no weights, as a provider serves its model"),
         ({"version": "v1.2.0+build"}, "volume", "cannot be a Kubernetes label"),
         ({"hub": None}, None, "the Hub does not hold support-triage@v1.2.0"),
     ],

@@ -184,6 +184,27 @@ def test_a_provider_that_moved_is_told_from_a_release_that_did(folder, traffic):
     assert "We moved: support-triage@v1.1.0 serves after v1.0.0" in signals["provider/engine"].sentence
 
 
+def test_a_hosted_release_is_answered_by_the_model_that_it_was_made_with_and_its_tokens_have_their_price(
+    folder, traffic
+):
+    hosted = {"source": "hosted:large", "sha256": "5" * 64, "model": "large-2026-08", "fingerprint": "fp_1"}
+    monitored.release("v1.1.0", kind="hosted", base=hosted)
+    monitored.assign("v1.1.0", monitored.START + timedelta(days=6), 2)
+    answered = {"engine_model": "large-2026-08", "tokens_in": 200, "tokens_out": 20, "usd": 0.00056}
+    traffic.day(6, release="support-triage@v1.1.0", **answered)
+    _, signals, found = monitor(7)
+    assert found.release == "support-triage@v1.1.0"
+    assert signals["provider/engine"].verdict is Verdict.PASS
+    assert signals["cost/usd_per_1000"].value == pytest.approx(0.56)
+    assert re.search(r"usd per million tokens\D+2\.55", TEXT.read_text())
+    traffic.day(7, release="support-triage@v1.1.0", **(answered | {"engine_model": "large-2026-11"}))
+    code, signals, _ = monitor(8)
+    assert code == cli.EXIT_CODES[Verdict.FAIL]
+    assert "provider/engine" in alarms(signals)
+    assert "large-2026-11" in signals["provider/engine"].sentence
+    assert "it was made with large-2026-08" in signals["provider/engine"].sentence
+
+
 def test_more_than_the_budget_is_an_alarm(folder, traffic):
     traffic.day(6, usd=0.004)
     _, signals, _ = monitor(7)

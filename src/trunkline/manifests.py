@@ -25,9 +25,11 @@ def render(release: Manifest, params: KubernetesParams) -> str:
     Raises:
         Error: the release cannot be served on Kubernetes as it is.
     """
+    if release.kind == "hosted":
+        problem = f"{release.model}@{release.version} holds no weights, as a provider serves its model"
+        raise Error(problem, "serve it by `trunkline supervise` or `trunkline serve --bundle`: it needs no engine")
     if release.kind != "merged":
-        held = {"lora": "an adapter, not whole weights", "hosted": "no weights, as a provider serves its model"}
-        problem = f"{release.model}@{release.version} holds {held[release.kind]}"
+        problem = f"{release.model}@{release.version} holds an adapter, not whole weights"
         raise Error(problem, "set release.weights: merged in params.yaml, and release again")
     if "+" in release.version:
         raise Error(f"{release.version} cannot be a Kubernetes label", "release a version without `+`")

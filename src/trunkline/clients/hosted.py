@@ -1,4 +1,5 @@
-"""A provider's model over HTTP: many requests, a bounded number at once, for stages, which do one thing at a time.
+"""A provider's model over HTTP: for a gateway a connection to it, for stages, which do one thing at a time, many
+requests, a bounded number at once.
 
 What one request may meet, and which faults are tried again, is in `clients/engines`.
 """
@@ -43,7 +44,8 @@ def read(folder: Path, expected: str | None) -> Provider:
     path = folder / PROVIDER_RECORD
     found = Provider.read(path)
     if files.sha256(path) != expected:
-        raise Error(f"{path} is not the one that was recorded", f"remove {folder} and run `dvc repro`")
+        hint = f"remove {folder}, and run `dvc repro`, or fetch the release anew"
+        raise Error(f"{path} is not the one that was recorded", hint)
     return found
 
 
@@ -92,8 +94,59 @@ def repeat(provider: Provider) -> list[Completion]:
     Raises:
         Error: it does not answer.
     """
+    return ask(provider, _pinned(provider))
+
+
+async def repeated(provider: Provider, engine: Engine) -> list[Completion]:
+    """The same by a connection that is there already.
+
+    Raises:
+        Failure: it does not answer.
+    """
+    free = asyncio.Semaphore(provider.concurrent)
+
+    async def one(request: Request) -> Completion:
+        async with free:
+            return await engine.complete(request)
+
+    asked = [asyncio.create_task(one(request)) for request in _pinned(provider)]
+    try:
+        return await asyncio.gather(*asked)
+    finally:
+        for task in asked:
+            task.cancel()
+
+
+def settings(provider: Provider) -> EngineParams:
+    """How it is asked, as of an engine."""
+    return EngineParams(
+        kind="openai",
+        url=provider.url,
+        model=provider.model,
+        key=provider.key,
+        usd_per_million=PriceParams(input=provider.usd_input, output=provider.usd_output),
+        retries=provider.retries,
+    )
+
+
+def connect(provider: Provider, most: float) -> Engine:
+    """A connection to it; nothing is sent before the first request.
+
+    Args:
+        provider: asked.
+        most: seconds that an answer may take, where the provider's record allows more.
+
+    Raises:
+        Error: there is no key in the environment.
+    """
+    seconds = min(provider.timeout, most)
+    timeouts = TimeoutParams(connect=seconds, first_token=seconds, next_token=seconds, total=seconds)
+    return engines.connect(settings(provider), timeouts)
+
+
+def _pinned(provider: Provider) -> list[Request]:
     asked = [Request(prompt=one.prompt, max_new_tokens=one.max_new_tokens, temperature=0) for one in provider.pins]
-    return ask(provider, asked or [_HELLO])
+    return asked or [_HELLO]
 
 
 async def _complete(request: Request, engine: Engine) -> Completion:
@@ -116,7 +169,7 @@ def _together(
 async def _bounded(
     provider: Provider, calls: Sequence[Callable[[Engine], Awaitable[Found]]], show: Callable[[int], None]
 ) -> list[Found]:
-    engine = _connect(provider)
+    engine = connect(provider, provider.timeout)
     free, done = asyncio.Semaphore(provider.concurrent), 0
 
     async def one(call: Callable[[Engine], Awaitable[Found]]) -> Found:
@@ -133,22 +186,6 @@ async def _bounded(
     finally:
         await engine.close()
     return [task.result() for task in tasks]
-
-
-def _connect(provider: Provider) -> Engine:
-    price = PriceParams(input=provider.usd_input, output=provider.usd_output)
-    asked = EngineParams(
-        kind="openai",
-        url=provider.url,
-        model=provider.model,
-        key=provider.key,
-        usd_per_million=price,
-        retries=provider.retries,
-    )
-    seconds = provider.timeout
-    return engines.connect(
-        asked, TimeoutParams(connect=seconds, first_token=seconds, next_token=seconds, total=seconds)
-    )
 
 
 def _explain(provider: Provider, group: ExceptionGroup[Exception]) -> NoReturn:

@@ -157,7 +157,7 @@ def cost(seen: Sequence[Seen], budget: float | None, rule: Rule) -> Signal:
     )
 
 
-def provider(seen: Sequence[Seen], first: int, release: str, before: str | None) -> Signal:
+def provider(seen: Sequence[Seen], first: int, release: str, before: str | None, recorded: str | None = None) -> Signal:
     """Whether who answers is still who answered when the release began to serve, as the engines say themselves.
 
     Args:
@@ -165,18 +165,20 @@ def provider(seen: Sequence[Seen], first: int, release: str, before: str | None)
         first: windows that say who it is.
         release: that serves.
         before: that served before it.
+        recorded: the only model that may answer, by a hosted release's own record; None: the first windows say it.
     """
     key, newest = "provider/engine", seen[-1]
     n = sum(len(ids) for ids in newest.engines.values())
     if not newest.engines:
         return unmeasured(key, "provider", 0, "could not measure: no answer says which model gave it.")
-    strangers = [_strangers(seen, place, first) for place in range(len(seen))]
+    strangers = [_strangers(seen, place, first) | _others(seen[place], recorded) for place in range(len(seen))]
     names = ", ".join(_engine(*name) for name in sorted(newest.engines))
     moved = strangers[-1]
     if moved:
         begun = next(place for place in range(len(seen) - 1, -1, -1) if place == 0 or not strangers[place - 1])
         told = ", ".join(_engine(*name) for name in sorted(moved))
-        sentence = f"Provider moved: {release} is unchanged, but {told} answers now."
+        instead = "" if recorded is None else f", and it was made with {plain(recorded)}"
+        sentence = f"Provider moved: {release} is unchanged, but {told} answers now{instead}."
     elif len(seen) == 1 and before is not None:
         sentence = f"We moved: {release} serves after {before}; {names} answers."
     else:
@@ -201,6 +203,10 @@ def _strangers(seen: Sequence[Seen], place: int, first: int) -> set[tuple[str, s
     """Who answers in a window and in none of the first ones before it."""
     known = [set(one.engines) for one in seen[:place] if one.window.number < first and one.engines]
     return set(seen[place].engines) - set().union(*known) if known else set()
+
+
+def _others(one: Seen, recorded: str | None) -> set[tuple[str, str]]:
+    return set() if recorded is None else {engine for engine in one.engines if engine[0] != recorded}
 
 
 def _engine(model: str, fingerprint: str) -> str:

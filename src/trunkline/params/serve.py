@@ -96,6 +96,7 @@ class GatewayParams(Section):
     max_concurrent: Count
     queue: Annotated[int, Field(ge=0)]
     probe_seconds: Positive
+    repeat_seconds: Positive
     pins: str = Field(min_length=1)
     drain: Positive
 

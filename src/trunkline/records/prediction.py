@@ -81,8 +81,8 @@ class Outcome(Record):
         prediction: the assignment's id.
         time: when the answer ended.
         status: the HTTP status that the client got.
-        error: kind of error: the engine's, such as ``timeout``, or ``unproven``, ``guard``, ``client_left``,
-            ``shutdown`` or ``internal``; None without one.
+        error: kind of error: the engine's, such as ``timeout``, or ``unproven``, ``moved`` (a provider answers as
+            another model), ``guard``, ``client_left``, ``shutdown`` or ``internal``; None without one.
         latency_ms: from the request to the end of the answer.
         ttft_ms: from the request to the first token.
         tokens_in: of the prompt as the engine counted.

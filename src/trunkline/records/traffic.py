@@ -13,7 +13,7 @@ class Served(Record):
     Attributes:
         release: its name, such as ``support-triage@v1.2.0``.
         bundle: folder of its verified bundle, which says prompt, transforms, guard and weights.
-        url: of the engine that serves it, without /v1.
+        url: of the engine that serves it, or of a hosted release's provider, without /v1.
     """
 
     release: str

@@ -1,6 +1,7 @@
 """Server-sent events (WHATWG HTML, §9.2): only the data of each."""
 
 import asyncio
+from collections.abc import Callable
 
 import aiohttp
 
@@ -16,9 +17,15 @@ class Events:
         done: whether the server said that the stream is over.
     """
 
-    def __init__(self, content: aiohttp.StreamReader, timeouts: TimeoutParams) -> None:
-        """Read from a response's body; the clock of ``timeouts.total`` starts now."""
-        self._content, self._timeouts = content, timeouts
+    def __init__(
+        self, content: aiohttp.StreamReader, timeouts: TimeoutParams, hidden: Callable[[bytes], bytes]
+    ) -> None:
+        """Read from a response's body; the clock of ``timeouts.total`` starts now.
+
+        Args:
+            hidden: takes secrets out of an event.
+        """
+        self._content, self._timeouts, self._hidden = content, timeouts, hidden
         now = asyncio.get_running_loop().time()
         self._over = now + timeouts.total
         self._due = now + timeouts.first_token
@@ -51,7 +58,7 @@ class Events:
         # A stream that was cut within an event: the event is not whole, and neither is the stream.
         if not line and not data:
             return None
-        content = b"\n".join(data)
+        content = self._hidden(b"\n".join(data))
         if content == _END:
             self.done = True
             return None

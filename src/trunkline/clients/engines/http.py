@@ -53,7 +53,7 @@ class Server:
         """
         with self._typed():
             async with asyncio.timeout(seconds), self._asked("GET", path, None) as response:
-                return await _content(response)
+                return await self._content(response)
 
     async def post(self, path: str, body: JsonValue) -> tuple[object, Mapping[str, str]]:
         """The JSON that answers a body, and the answer's headers.
@@ -63,7 +63,7 @@ class Server:
         """
         with self._typed():
             async with asyncio.timeout(self.timeouts.total), self._asked("POST", path, body) as response:
-                return await _content(response), response.headers
+                return await self._content(response), response.headers
 
     @asynccontextmanager
     async def events(self, path: str, body: JsonValue) -> AsyncIterator[Events]:
@@ -78,7 +78,7 @@ class Server:
             try:
                 if response.content_type != "text/event-stream":
                     raise Failure("garbage", f"{self._host} answers a stream with {response.content_type}")
-                events = Events(response.content, self.timeouts)
+                events = Events(response.content, self.timeouts, self._hidden)
                 yield events
                 if events.done:
                     # Behind the last event comes the end, and the connection can be used again.
@@ -129,6 +129,14 @@ class Server:
                 said = await response.content.read(MOST_SAID)
         raise from_status(response.status, self._hidden(said), response.headers.get("Retry-After"), self._host)
 
+    async def _content(self, response: aiohttp.ClientResponse) -> object:
+        content = b""
+        async for part in response.content.iter_any():
+            content += part
+            if len(content) > _MOST_BYTES:
+                raise ValueError(f"more than {_MOST_BYTES:,} bytes")
+        return orjson.loads(self._hidden(content)) if content else None
+
     def _connect(self) -> aiohttp.ClientSession:
         headers = {"Content-Type": "application/json"}
         if self._key is not None:
@@ -140,6 +148,7 @@ class Server:
         )
 
     def _hidden(self, said: bytes) -> bytes:
+        """What a server says is logged and passed on: never the key, should it repeat it."""
         return said if self._key is None else said.replace(self._key.encode(), b"***")
 
     @contextmanager
@@ -164,17 +173,8 @@ def _secret(name: str) -> str:
     key = os.environ.get(name, "")
     if not re.fullmatch(r"[!-~]+", key):
         problem = f"the environment variable {name} is not set, or holds what no key has"
-        raise Error(problem, "set it to the engine's API key; params.yaml serve.engines names it")
+        raise Error(problem, "set it to the API key; params.yaml, or a hosted release's provider.json, names it")
     return key
-
-
-async def _content(response: aiohttp.ClientResponse) -> object:
-    content = b""
-    async for part in response.content.iter_any():
-        content += part
-        if len(content) > _MOST_BYTES:
-            raise ValueError(f"more than {_MOST_BYTES:,} bytes")
-    return orjson.loads(content) if content else None
 
 
 def _first_line(error: Exception) -> str:

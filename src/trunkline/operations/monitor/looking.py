@@ -72,7 +72,7 @@ def look(params: Params, release: Served, until: datetime) -> Looked:
         told = signals.compared(seen, things, steps, _missing(known, params), rule)
         told.append(quality.signal(seen, known.proven, track, known.unproven, rule))
         told.append(signals.cost(seen, settings.usd_per_1000, rule))
-        told.append(signals.provider(every, rule.first, release.name, release.before))
+        told.append(signals.provider(every, rule.first, release.name, release.before, _recorded(release)))
         found = _record(params, release, seen[-1], told)
         named = {id for one in told for id in one.examples}
         looked_up = {id: database.find(id) for id in sorted(named)}
@@ -98,6 +98,11 @@ def rule_of(params: Params) -> Rule:
         first=settings.first,
         examples=settings.examples,
     )
+
+
+def _recorded(release: Served) -> str | None:
+    """What a hosted release's model said that it is when it was released."""
+    return release.manifest.base.get("model") if release.manifest.kind == "hosted" else None
 
 
 def _tables(known: Reference, start: Sequence[Seen]) -> dict[Against, pl.DataFrame]:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from trunkline.clients import engines, files, listening, project, tracing
 from trunkline.clients.predictions import Log
 from trunkline.errors import Error
-from trunkline.operations.serve import backend, release, routing, server
+from trunkline.operations.serve import proving, release, routing, server
 from trunkline.operations.serve.admission import Admission
 from trunkline.operations.serve.gateway import Gateway
 from trunkline.operations.serve.metrics import Metrics
@@ -93,6 +93,8 @@ async def _pin(params: Params, source: Source, message: str) -> str:
     if source.served is None:
         raise Error("a pin is of one release", "trunkline serve --bundle FOLDER --pin MESSAGE")
     found = release.read(Path(source.served.bundle), params)
+    if found.provider is not None:
+        raise Error(f"{found.name} is a provider's model, which its own pinned answers tell", "serve it without --pin")
     prompt = tuple(dict(turn) for turn in found.conversation(message))
     engine = engines.connect(routing.settings_of(params, "stable", source.served.url), params.serve.timeouts)
     try:
@@ -101,7 +103,7 @@ async def _pin(params: Params, source: Source, message: str) -> str:
         raise Error(f"{source.served.url} gives no answer to pin: {failure.problem}", failure.hint) from None
     finally:
         await engine.close()
-    path = backend.pin_of(found, Path(params.serve.gateway.pins))
+    path = proving.pin_of(found, Path(params.serve.gateway.pins))
     files.write_text(path, pinned.text())
     return f"{path}: {found.name} answers {pinned.output!r}\nnext: commit it"
 
@@ -115,12 +117,9 @@ def _source(params: Params, traffic: Path | None, bundle: Path | None) -> Source
         raise Error("what is to be served is said not at all or twice", hint)
     if folder is None:
         return Source(traffic)
-    found = release.read(folder, params).name
-    named = os.environ.get("TRUNKLINE_RELEASE", found)
-    engine = params.serve.engines.get("stable")
-    if engine is None:
-        raise Error("params.yaml names no engine", "add serve.engines.stable")
-    url = os.environ.get("TRUNKLINE_ENGINE_URL") or engine.url
+    found = release.read(folder, params)
+    named = os.environ.get("TRUNKLINE_RELEASE", found.name)
+    url = os.environ.get("TRUNKLINE_ENGINE_URL") or routing.url_of(found, params)
     arm = os.environ.get("TRUNKLINE_ARM_FILE")
     return Source(None, Served(release=named, bundle=str(folder), url=url), Path(arm) if arm else None)
 

@@ -1,4 +1,4 @@
-"""One engine with the release that it must serve: proved again and again, and given only so much at once."""
+"""One engine, or provider, with the release that it must serve: proved again and again, given only so much at once."""
 
 import asyncio
 import logging
@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from trunkline import identity
-from trunkline.clients import engines
-from trunkline.identity import Expected
+from trunkline.clients import engines, hosted
+from trunkline.clients.engines import Engine
+from trunkline.operations.serve.proving import EngineProof, Problem, Proof, ProviderProof
 from trunkline.operations.serve.refusals import Refused
 from trunkline.operations.serve.release import Release
 from trunkline.params.serve import EngineParams, ServeParams
-from trunkline.records.serving import Failure, Pin
+from trunkline.records.serving import Completion, Failure
 
 RETRY_S = 1.0
 
@@ -38,15 +38,13 @@ class Backend:
             Error: the engine's key is not in the environment, or its pin cannot be read.
         """
         self.release, self.settings = release, settings
-        self.engine = engines.connect(settings, serve.timeouts)
-        self.problem: str | None = "its engine was not asked yet"
+        self.engine, self._proof, at_once = _connected(release, settings, serve)
+        self.problem: Problem | None = Problem("unproven", "its engine was not asked yet")
         self.waiting = self.running = 0
         self._limits = serve.gateway
-        self._slots = asyncio.Semaphore(serve.gateway.max_concurrent)
-        self._expected = expected(release, settings, Path(serve.gateway.pins))
+        self._slots = asyncio.Semaphore(at_once)
         self._look = asyncio.Event()
         self._proving: asyncio.Task[None] | None = None
-        self._fingerprint: str | None = None
 
     async def start(self) -> None:
         """Let it prove itself, now and again and again; returns after the first time, or when that takes too long."""
@@ -70,29 +68,26 @@ class Backend:
         """Prove it now: it broke a connection, so another may be there soon."""
         self._look.set()
 
-    def answered(self, fingerprint: str | None) -> None:
-        """Look at what an answer says of its server.
-
-        `trunkline engine` tells its weights in each, so not even the first answer of another one is passed on; any
-        other server that says something else than before has to prove itself.
+    def answered(self, answer: Completion) -> None:
+        """Look at what an answer says of its server, and let another one than before prove itself.
 
         Raises:
-            Refused: other weights have answered.
+            Refused: it is not the release that has answered.
         """
-        known = self.release.digest[:12] if self.settings.kind == "embedded" else self._fingerprint
-        if fingerprint == known or (known is None and self.settings.kind != "embedded"):
-            self._fingerprint = fingerprint
-            return
-        self.doubt()
-        if self.settings.kind == "embedded":
-            self._set(f"it answers by the weights {fingerprint}, not {known}")
+        heard = self._proof.heard(answer)
+        if heard.new:
+            self.doubt()
+        if heard.problem is not None:
+            self._set(heard.problem)
             raise self.unproven()
-        self._fingerprint = fingerprint
 
     def unproven(self) -> Refused:
         """Why nothing is answered while it does not prove its release."""
+        error = "unproven" if self.problem is None else self.problem.error
         problem = f"the engine of {self.release.name} does not prove that it serves it"
-        return Refused(503, "unavailable", problem, "unproven", RETRY_S)
+        if error == "moved":
+            problem = f"the provider of {self.release.name} answers as another model than it was released with"
+        return Refused(503, "unavailable", problem, error, RETRY_S)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -121,50 +116,46 @@ class Backend:
             self._look.clear()
             await self._prove()
             first.set()
+            pause = self._limits.probe_seconds
+            if self.release.provider is not None:
+                # Each proof is paid for: never more often than this, and less often while nothing is amiss.
+                await asyncio.sleep(pause)
+                if self.problem is not None:
+                    continue
+                pause = self._limits.repeat_seconds
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._limits.probe_seconds):
+                async with asyncio.timeout(pause):
                     await self._look.wait()
 
     async def _prove(self) -> None:
         try:
-            probed = await engines.probe(self.engine, self._expected.pin)
+            self._set(await self._proof.prove(self.engine))
         except Failure as failure:
             # An engine that has too much to do is not another one than it was.
             if failure.kind == "overloaded" and self.problem is None:
                 return
-            self._set(failure.problem)
+            hosted = self.release.provider is not None
+            self._set(Problem("unproven", f"could not measure: {failure.problem}" if hosted else failure.problem))
         except Exception:  # ours; an engine that cannot be proved must not keep its traffic
             _log.exception("serve  %s cannot be proved", self.settings.url)
-            self._set("it could not be asked")
-        else:
-            self._set(identity.mismatch(self._expected, *probed))
-            self._fingerprint = probed.completion.fingerprint
+            self._set(Problem("unproven", "it could not be asked"))
 
-    def _set(self, problem: str | None) -> None:
+    def _set(self, problem: Problem | None) -> None:
         if problem != self.problem:
             if problem is None:
                 _log.info("serve  %s proves that it is %s", self.settings.url, self.release.name)
             else:
-                _log.error("serve  %s gets no traffic as %s: %s", self.settings.url, self.release.name, problem)
+                _log.error(
+                    "serve  %s gets no traffic as %s: %s", self.settings.url, self.release.name, problem.sentence
+                )
         self.problem = problem
 
 
-def expected(release: Release, settings: EngineParams, pins: Path) -> Expected:
-    """What an engine of a release must turn out to be.
-
-    Args:
-        pins: the folder of the releases' pins.
-
-    Raises:
-        Error: the release's pin cannot be read.
-    """
-    path = pin_of(release, pins)
-    pin = Pin.read(path) if settings.kind != "embedded" and path.is_file() else None
-    # vLLM is started under the release's name; TGI tells the folder that it was started on.
-    named = release.name if settings.kind == "openai" else None
-    return Expected(release.name, release.digest, settings.model or named, pin)
-
-
-def pin_of(release: Release, pins: Path) -> Path:
-    """The file of a release's pin; Kubernetes takes no other characters for the name of one."""
-    return pins / f"{release.name.partition('@')[2].replace('+', '_')}.json"
+def _connected(release: Release, settings: EngineParams, serve: ServeParams) -> tuple[Engine, Proof, int]:
+    """What answers, what it is known by, and how many requests it is given at once."""
+    provider, limits = release.provider, serve.gateway
+    if provider is None:
+        proof = EngineProof(release, settings, Path(limits.pins))
+        return engines.connect(settings, serve.timeouts), proof, limits.max_concurrent
+    engine = hosted.connect(provider, serve.timeouts.total)
+    return engine, ProviderProof(provider), min(provider.concurrent, limits.max_concurrent)

@@ -173,7 +173,7 @@ class Exchange:
 
     def _judge(self, completion: Completion) -> None:
         self._completion = completion
-        self.assigned.backend.answered(completion.fingerprint)
+        self.assigned.backend.answered(completion)
         self._guard("output", completion.text, 424)
 
     def _guard(self, on: Literal["input", "output"], output: str, status: int) -> None:

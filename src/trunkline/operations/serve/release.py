@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trunkline import guard, identity, prompts, transforms
+from trunkline.clients import hosted
 from trunkline.errors import Error
 from trunkline.params import Params
-from trunkline.records import Bundle, Task
+from trunkline.records import PROVIDER_RECORD, Bundle, Task
 from trunkline.records.release import MANIFEST, Manifest
+from trunkline.records.serving import Provider
 
 BUNDLE = "bundle.json"
 WORKING_COPY = "working-copy"
@@ -24,6 +26,7 @@ class Release(NamedTuple):
         max_new_tokens: an answer is cut here where a request does not say.
         choices: the only answers there may be; None: any.
         digest: of its weights, see `trunkline.identity.digest`.
+        provider: whose model it is a prompt for; None: it has weights, for an engine.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Release(NamedTuple):
     max_new_tokens: int
     choices: tuple[str, ...] | None
     digest: str
+    provider: Provider | None
 
     @property
     def model(self) -> str:
@@ -53,9 +57,9 @@ def read(folder: Path, params: Params) -> Release:
         Error: it is neither, or what it names is not what it was evaluated with.
     """
     if (folder / MANIFEST).is_file():
-        found = _released(Manifest.read(folder / MANIFEST))
+        found = _released(Manifest.read(folder / MANIFEST), folder)
     elif (folder / BUNDLE).is_file():
-        found = _working_copy(Bundle.read(folder / BUNDLE), params)
+        found = _working_copy(Bundle.read(folder / BUNDLE), folder, params)
     else:
         problem = f"{folder} holds neither {MANIFEST} nor {BUNDLE}"
         raise Error(problem, "name the folder of a release's bundle, or one such as models/candidate")
@@ -66,7 +70,7 @@ def read(folder: Path, params: Params) -> Release:
     return found
 
 
-def _released(manifest: Manifest) -> Release:
+def _released(manifest: Manifest, folder: Path) -> Release:
     name = f"{manifest.model}@{manifest.version}"
     guards = guard.released(manifest)
     base = manifest.base["sha256"] if manifest.kind == "lora" else None
@@ -80,10 +84,11 @@ def _released(manifest: Manifest) -> Release:
         max_new_tokens=limit,
         choices=_choices(manifest.task, str(manifest.decoding.get("decoding"))),
         digest=identity.digest(manifest.weights, base),
+        provider=_provider(manifest.kind, manifest.weights, folder),
     )
 
 
-def _working_copy(bundle: Bundle, params: Params) -> Release:
+def _working_copy(bundle: Bundle, folder: Path, params: Params) -> Release:
     guard.identify(params.serve.guard)  # that all are registered
     return Release(
         name=bundle.release or f"{params.project.name}@{WORKING_COPY}",
@@ -92,7 +97,12 @@ def _working_copy(bundle: Bundle, params: Params) -> Release:
         max_new_tokens=params.evaluate.max_new_tokens,
         choices=_choices(bundle.task, params.evaluate.decoding),
         digest=identity.digest(bundle.weights, bundle.base),
+        provider=_provider(bundle.kind, bundle.weights, folder),
     )
+
+
+def _provider(kind: str, weights: Mapping[str, str], folder: Path) -> Provider | None:
+    return hosted.read(folder, weights.get(PROVIDER_RECORD)) if kind == "hosted" else None
 
 
 def _choices(task: Task, decoding: str) -> tuple[str, ...] | None:

@@ -10,10 +10,11 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from trunkline import assignment
-from trunkline.clients import files
+from trunkline.clients import files, hosted
 from trunkline.errors import Error
 from trunkline.operations.serve import release
 from trunkline.operations.serve.backend import Backend
+from trunkline.operations.serve.release import Release
 from trunkline.params import Params
 from trunkline.params.serve import EngineParams
 from trunkline.records.prediction import Arm
@@ -184,11 +185,25 @@ class Routing:
                 f"{found.name} was evaluated with {found.max_new_tokens} tokens an answer, and {limit} are allowed"
             )
             raise Error(problem, "raise serve.gateway.max_new_tokens")
-        settings = settings_of(self._params, arm, served.url)
+        settings = _settings(self._params, arm, found, served.url)
         for backend in self.arms.values():
             if (backend.release, backend.settings) == (found, settings):
                 return backend
         return Backend(found, settings, self._params.serve)
+
+
+def url_of(found: Release, params: Params) -> str:
+    """Where a release is answered: at its own provider, or by the engine that params.yaml names.
+
+    Raises:
+        Error: it names none.
+    """
+    if found.provider is not None:
+        return found.provider.url
+    engine = params.serve.engines.get("stable")
+    if engine is None:
+        raise Error("params.yaml names no engine", "add serve.engines.stable")
+    return engine.url
 
 
 def settings_of(params: Params, arm: Arm, url: str) -> EngineParams:
@@ -205,6 +220,15 @@ def settings_of(params: Params, arm: Arm, url: str) -> EngineParams:
         return EngineParams.model_validate({**known.model_dump(), "url": url})
     except ValidationError as error:
         raise Error(f"{url!r} is no engine's address: {error.errors()[0]['msg']}", "write http://host:port") from None
+
+
+def _settings(params: Params, arm: Arm, found: Release, url: str) -> EngineParams:
+    if found.provider is None:
+        return settings_of(params, arm, url)
+    if url != found.provider.url:
+        problem = f"{found.name} is a model of {found.provider.url}, and {url} is asked to serve it"
+        raise Error(problem, "name the provider's address, which is in the release's provider.json")
+    return hosted.settings(found.provider)
 
 
 def _arm(path: Path) -> Arm:

@@ -13,6 +13,7 @@ from trunkline.operations.supervise.branch import Asked
 from trunkline.operations.supervise.keeper import Keeper
 from trunkline.operations.supervise.ports import Ports
 from trunkline.operations.supervise.programs import EngineProgram, GatewayProgram, Means
+from trunkline.operations.supervise.provided import ProviderProgram
 from trunkline.operations.supervise.routing import Place
 from trunkline.params import Params
 from trunkline.records.traffic import Traffic
@@ -38,7 +39,7 @@ class Fleet:
         self._means = Means(params, folder, ports, {}, asyncio.Lock())
         self._traffic = _read(folder, place)
         self.asked: Asked | None = branch.going_on(self._traffic, place, folder)
-        self._engines: dict[str, tuple[EngineProgram, Keeper]] = {}
+        self._engines: dict[str, tuple[EngineProgram | ProviderProgram, Keeper]] = {}
         self._gateway: tuple[GatewayProgram, Keeper] | None = None
         self._idle: dict[str, float] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
@@ -96,7 +97,8 @@ class Fleet:
     def _start(self, version: str) -> None:
         if version not in self._means.manifests:
             return
-        program = EngineProgram(version, self._means)
+        hosted = self._means.manifests[version].kind == "hosted"
+        program = ProviderProgram(version, self._means) if hosted else EngineProgram(version, self._means)
         found = None
         if self._means.ports.has(version):
             found = self._found.pop(commands.engine_role(version, self._means.ports.of(version)), None)

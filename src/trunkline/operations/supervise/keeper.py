@@ -29,8 +29,8 @@ class Program(Protocol):
     name: str
     log: Path
 
-    async def start(self) -> Daemon:
-        """Start it.
+    async def start(self) -> Daemon | None:
+        """Start it; None of what runs elsewhere, and is only asked.
 
         Raises:
             Error: it cannot be started now.
@@ -80,9 +80,10 @@ class Keeper:
         """Let it end what it has accepted, and keep it no longer."""
         self._task.cancel()
         await asyncio.wait([self._task])
+        ending = "is asked no more" if self._daemon is None else "has ended"
         await self._end(self._params.drain_seconds)
         await self.program.close()
-        _log.info("supervise  %s has ended", self.program.name)
+        _log.info("supervise  %s %s", self.program.name, ending)
 
     async def _keep(self) -> None:
         restart = self._params.restart_seconds
@@ -105,11 +106,12 @@ class Keeper:
         """Start it where it does not run, and watch it for as long as it is well."""
         if self._daemon is None:
             self._daemon = await self.program.start()
-            _log.info("supervise  %s starts (process %d)", self.program.name, self._daemon.pid)
+            if self._daemon is not None:
+                _log.info("supervise  %s starts%s", self.program.name, self._process)
         deadline = time.monotonic() + self._params.start_seconds
         while not await self._proved(deadline):
             await asyncio.sleep(_SOON_S)
-        _log.info("supervise  %s is ready (process %d)", self.program.name, self._daemon.pid)
+        _log.info("supervise  %s is ready%s", self.program.name, self._process)
         self._told = None
         heard = time.monotonic()
         while True:
@@ -121,6 +123,10 @@ class Keeper:
             except Failure as failure:
                 if time.monotonic() - heard > self._params.silent_seconds:
                     raise self._unfit(f"hangs: {failure.problem}") from None
+
+    @property
+    def _process(self) -> str:
+        return "" if self._daemon is None else f" (process {self._daemon.pid})"
 
     async def _proved(self, deadline: float) -> bool:
         self._must_run()

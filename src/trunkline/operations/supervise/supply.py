@@ -24,7 +24,7 @@ class Supplied(NamedTuple):
 
     Attributes:
         bundle: the release's folder.
-        base: the base model's folder; `BASE` for whole weights, which need none.
+        base: the base model's folder; `BASE` for what needs none: whole weights, and a provider's model.
     """
 
     bundle: Path
@@ -74,7 +74,7 @@ def supply(found: Manifest, folder: Path, params: Params) -> Supplied:
     bundle = place(folder, found.version)
     if not _holds(found, bundle, params):
         bundles.fetch(found, bundle, params.release)
-    return Supplied(bundle, BASE if found.kind == "merged" else _base(found, folder))
+    return Supplied(bundle, _base(found, folder) if found.kind == "lora" else BASE)
 
 
 def tidy(folder: Path, versions: Iterable[str]) -> None:
@@ -91,8 +91,6 @@ def tidy(folder: Path, versions: Iterable[str]) -> None:
 
 def _check_servable(found: Manifest, name: str) -> None:
     """The gateway would refuse it, after all else was done."""
-    if found.kind == "hosted":
-        raise Error(f"{name} is a provider's model: there are no weights to serve", "ask it through `trunkline serve`")
     guard.released(found)
     changed = transforms.changed(found.task.transforms)
     if changed:
