@@ -29,7 +29,7 @@ from trunkline.operations.supervise.desired import Canary, Desired
 from trunkline.operations.supervise.ports import Ports
 from trunkline.operations.supervise.routing import Place
 from trunkline.params.supervise import PortsParams
-from trunkline.records.traffic import Served, Traffic
+from trunkline.records.traffic import Mirror, Served, Traffic
 
 PLACE = Place(MODEL, "production")
 
@@ -275,7 +275,12 @@ def served(version: str, port: int = 8081) -> Served:
 
 
 versions = st.sampled_from(["v1", "v2", "v3"])
-canaries = st.builds(Canary, versions, st.floats(0, 1), st.just("a salt of 8"), st.just("rollout"))
+mirror = Mirror(share=0.5, at_once=2)
+canaries = st.builds(
+    lambda version, place: Canary(version, place[0], "a salt of 8", "rollout", place[1]),
+    versions,
+    st.tuples(st.floats(0, 1), st.none()) | st.just((0.0, mirror)),
+)
 wishes = st.builds(Desired, versions, st.none(), st.none() | canaries).filter(
     lambda wish: wish.canary is None or wish.canary.version != wish.stable
 )
@@ -303,8 +308,9 @@ def test_whatever_is_asked_only_proved_engines_get_units_and_a_canary_only_what_
             assert traffic.canary.release == f"{MODEL}@{wish.canary.version}"
             assert traffic.stable.release == f"{MODEL}@{wish.stable}"
             assert (traffic.weight, traffic.salt) == (wish.canary.weight, wish.canary.salt)
+            assert traffic.shadow == wish.canary.shadow
         else:
-            assert traffic.weight == 0
+            assert (traffic.weight, traffic.shadow) == (0, None)
         assert routing.route(PLACE, wish, proof, traffic) == traffic
         before = traffic
 

@@ -7,7 +7,17 @@ from trunkline.verdict import FiniteFloat, Verdict
 
 Action = Literal["hold", "advance", "promote", "rollback", "stop"]
 Because = Literal[
-    "no request", "minutes", "evidence", "enough", "sample ratio", "horizon", "worse", "hard stop", "shared failure"
+    "no request",
+    "minutes",
+    "evidence",
+    "enough",
+    "sample ratio",
+    "horizon",
+    "worse",
+    "hard stop",
+    "shared failure",
+    "pairs",  # a shadow has measured fewer than wanted
+    "no harm",  # a shadow's time is over
 ]
 VERDICTS: dict[Action, Verdict] = {
     "hold": Verdict.INCONCLUSIVE,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from trunkline.operations.rollout.branch import Branch, Written
-from trunkline.operations.rollout.reading import Reader, Seen
+from trunkline.operations.rollout.reading import Reader, Seen, look_at
 from trunkline.params import Params
 from trunkline.records.release import Tag
 from trunkline.records.rollout import Rollout
@@ -83,7 +83,7 @@ class Controller:
         key = (rollout.name, rollout.accepted)
         if self._reader is None or self._reader[0] != key:
             self._reader = key, Reader(self._params, rollout)
-        return self._reader[1].look(now)
+        return look_at(self._params, rollout, self._reader[1], now)
 
 
 def iso(now: float) -> str:

@@ -29,6 +29,8 @@ def told(prediction: Prediction) -> list[tuple[str, str]]:
         ("arm", f"{given.arm}{of_rollout}"),
         ("input", _text(given.input, erased)),
     ]
+    if given.shadow_of is not None:
+        rows.append(("shadow", f"of {given.shadow_of}, whose request it mirrors: nobody got this answer"))
     end = prediction.outcome
     if end is not None:
         rows += [("output", _text(end.output, erased)), ("outcome", _outcome(end))]
