@@ -172,3 +172,14 @@ def test_what_is_shown_besides_decides_nothing():
     assert said(decision) == ("advance", "no harm", False)
     assert "0% of the answers are the same" in decision.reason
     assert "9 times as long" in decision.reason
+
+
+def test_how_many_units_it_takes_is_as_the_readme_says():
+    plan = {"share": 0.25, "pairs": 100, "margin": 0.05}
+
+    def first(canary: Any, action: str) -> int:
+        rows = [pair(number, canary) for number in range(100)]
+        return next(count for count in range(1, 101) if decide(rows[:count], 2, **plan).action == action)
+
+    assert first(BAD["error"], "rollback") == 12
+    assert first(FINE, "advance") == 70

@@ -50,6 +50,12 @@ def tried(weight: float, state: str = "running") -> dict:
     return supervised.rollout("v1.0.0", "v1.1.0", weight, state)
 
 
+def shadowed() -> dict:
+    """A rollout in its shadow."""
+    plan = {"share": 0.25, "minutes": 3, "pairs": 100, "margin": 0.05, "at_once": 2}
+    return tried(0) | {"plan": tried(0)["plan"] | {"shadow": plan}}
+
+
 # ---- a release's life
 
 
@@ -58,6 +64,10 @@ def test_a_canary_comes_ramps_and_becomes_stable_without_a_failed_request_or_a_s
     until(lambda: "nothing was promoted to production yet" in machine.said)
     machine.settle("v1.0.0")
     with supervised.clients(machine) as found:
+        machine.decide("v1.0.0", rollout=shadowed())
+        until(lambda: machine.arms == ("v1.0.0", "v1.1.0", 0))
+        assert machine.traffic.shadow == Mirror(share=0.25, at_once=2)
+        assert {version for _, version in found} <= {"v1.0.0"}
         machine.decide("v1.0.0", rollout=tried(0.25))
         until(lambda: machine.arms == ("v1.0.0", "v1.1.0", 0.25))
         engines = machine.running.engines
@@ -362,6 +372,11 @@ def test_a_branch_that_says_nonsense_is_named():
         return desired.read({path: yaml.safe_dump(text).encode() for path, text in found.items()}, *PLACE)
 
     assert read(serving, rollout).canary == Canary("v1.1.0", 0.5, supervised.SALT, f"{MODEL}#production#v1.1.0#1")
+    asked = read(serving, shadowed()).canary
+    assert asked is not None
+    assert (asked.weight, asked.shadow) == (0, Mirror(share=0.25, at_once=2))
+    beyond = shadowed() | {"weight": 0.05}
+    assert read(serving, beyond).canary == Canary("v1.1.0", 0.05, supervised.SALT, f"{MODEL}#production#v1.1.0#1")
     assert read(serving, None) == Desired("v1.0.0", {}, None)
     assert read(serving | {"tag": f"{MODEL}#production#2"}, rollout).canary is None
     assert read(serving | {"tag": f"{MODEL}#production#2", "version": "v1.1.0"}, rollout).versions == ("v1.1.0",)

@@ -34,7 +34,7 @@ class Alpha(Record):
 
     Attributes:
         planned: of rolling back by the test that has a horizon.
-        reserve: of rolling back by e-processes, also after the horizon.
+        reserve: of rolling back by e-processes, also after the horizon; in a shadow, once more.
         ratio: of holding because the arms' shares seem wrong.
     """
 
