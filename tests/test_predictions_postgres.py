@@ -185,3 +185,16 @@ def test_labels_are_found_and_who_was_erased_is_not_learned_from(settings):
         assert found["customer"].to_list() == ["c-2"]
         assert found["time"].to_list() == [other.time]
         assert predictions.erased(database, ["c-1", "c-2"]) == {"c-1"}
+
+
+def test_pairs_and_windows_tell_shadows_apart_as_on_sqlite(settings):
+    served = logged.assigned(arm="stable", weight=0.0)
+    shadow = logged.assigned(weight=0.0, shadow_of=served.prediction)
+    database = Database(settings.database)
+    database.add([served, shadow, logged.ended(served), logged.ended(shadow, format_ok=False)])
+    assert database.window(Selection())["prediction"].to_list() == [served.prediction]
+    assert database.window(Selection(shadow=True))["prediction"].to_list() == [shadow.prediction]
+    pair = predictions.pairs(database, "r1").row(0, named=True)
+    assert (pair["prediction"], pair["canary_format_ok"], pair["stable_format_ok"]) == (shadow.prediction, False, True)
+    assert pair["agree"] is True
+    database.close()

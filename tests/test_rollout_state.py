@@ -14,6 +14,14 @@ from trunkline.rollout.decision import VERDICTS
 
 NOW, LATER = "2026-11-01T12:00:00+00:00", "2026-11-01T13:00:00+00:00"
 RUNNING = rollout_logs.rollout("m", "v1.0.0", "v1.1.0", 0.05)
+SHADOWED = RUNNING.model_copy(
+    update={
+        "weight": 0.0,
+        "plan": rollout_logs.plan_of(
+            rollout_logs.settings(), shadow={"share": 0.5, "minutes": 3, "pairs": 40, "margin": 0.1, "at_once": 4}
+        ),
+    }
+)
 WEIGHTS = [step.weight for step in RUNNING.plan.steps]
 
 
@@ -65,9 +73,8 @@ def become(rollout: Rollout, said: Said | str) -> Rollout | None:
         return None
 
 
-@given(st.lists(SAID, max_size=12))
-def test_whatever_is_decided_the_ramp_only_goes_up_until_it_is_over_and_then_nothing_changes(story):
-    rollout = RUNNING
+@given(st.sampled_from([RUNNING, SHADOWED]), st.lists(SAID, max_size=12))
+def test_whatever_is_decided_the_ramp_only_goes_up_until_it_is_over_and_then_nothing_changes(rollout, story):
     for said in story:
         changed = become(rollout, said)
         if rollout.over:
@@ -100,6 +107,16 @@ def test_only_what_was_asked_is_accepted():
     resumed = become(held, "resume")
     assert resumed.accepted == ("sample ratio",)
     assert become(become(resumed, "hold"), "resume").accepted == ("sample ratio",), "one's own hold is no question"
+
+
+def test_a_question_about_the_shadow_holds_only_who_is_in_it_and_is_answered_by_a_human():
+    asked = Said("hold", "pairs", None, human=True)
+    assert become(RUNNING, asked) is None, "another controller has let it go on meanwhile"
+    held = become(SHADOWED, asked)
+    assert (held.state, held.weight, state.line(held)) == ("held", 0.0, "m v1.1.0 in production: hold as a shadow")
+    resumed = become(held, "resume")
+    assert (resumed.state, resumed.accepted) == ("running", ("pairs",))
+    assert become(resumed, Said("advance", "no harm", WEIGHTS[0])).weight == WEIGHTS[0]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from trunkline.operations.supervise.desired import Canary, Desired
 from trunkline.operations.supervise.ports import Ports
 from trunkline.operations.supervise.routing import Place
 from trunkline.params.supervise import PortsParams
-from trunkline.records.traffic import Served, Traffic
+from trunkline.records.traffic import Mirror, Served, Traffic
 
 PLACE = Place(MODEL, "production")
 
@@ -51,6 +51,12 @@ def tried(weight: float, state: str = "running") -> dict:
     return supervised.rollout("v1.0.0", "v1.1.0", weight, state)
 
 
+def shadowed() -> dict:
+    """A rollout in its shadow."""
+    plan = {"share": 0.25, "minutes": 3, "pairs": 100, "margin": 0.05, "at_once": 2}
+    return tried(0) | {"plan": tried(0)["plan"] | {"shadow": plan}}
+
+
 # ---- a release's life
 
 
@@ -59,6 +65,10 @@ def test_a_canary_comes_ramps_and_becomes_stable_without_a_failed_request_or_a_s
     until(lambda: "nothing was promoted to production yet" in machine.said)
     machine.settle("v1.0.0")
     with supervised.clients(machine.came) as found:
+        machine.decide("v1.0.0", rollout=shadowed())
+        until(lambda: machine.arms == ("v1.0.0", "v1.1.0", 0))
+        assert machine.traffic.shadow == Mirror(share=0.25, at_once=2)
+        assert {version for _, version in found} <= {"v1.0.0"}
         machine.decide("v1.0.0", rollout=tried(0.25))
         until(lambda: machine.arms == ("v1.0.0", "v1.1.0", 0.25))
         engines = machine.running.engines
@@ -276,7 +286,12 @@ def served(version: str, port: int = 8081) -> Served:
 
 
 versions = st.sampled_from(["v1", "v2", "v3"])
-canaries = st.builds(Canary, versions, st.floats(0, 1), st.just("a salt of 8"), st.just("rollout"))
+mirror = Mirror(share=0.5, at_once=2)
+canaries = st.builds(
+    lambda version, place: Canary(version, place[0], "a salt of 8", "rollout", place[1]),
+    versions,
+    st.tuples(st.floats(0, 1), st.none()) | st.just((0.0, mirror)),
+)
 wishes = st.builds(Desired, versions, st.none(), st.none() | canaries).filter(
     lambda wish: wish.canary is None or wish.canary.version != wish.stable
 )
@@ -304,8 +319,9 @@ def test_whatever_is_asked_only_proved_engines_get_units_and_a_canary_only_what_
             assert traffic.canary.release == f"{MODEL}@{wish.canary.version}"
             assert traffic.stable.release == f"{MODEL}@{wish.stable}"
             assert (traffic.weight, traffic.salt) == (wish.canary.weight, wish.canary.salt)
+            assert traffic.shadow == wish.canary.shadow
         else:
-            assert traffic.weight == 0
+            assert (traffic.weight, traffic.shadow) == (0, None)
         assert routing.route(PLACE, wish, proof, traffic) == traffic
         before = traffic
 
@@ -357,6 +373,11 @@ def test_a_branch_that_says_nonsense_is_named():
         return desired.read({path: yaml.safe_dump(text).encode() for path, text in found.items()}, *PLACE)
 
     assert read(serving, rollout).canary == Canary("v1.1.0", 0.5, rollout_logs.SALT, f"{MODEL}#production#v1.1.0#1")
+    asked = read(serving, shadowed()).canary
+    assert asked is not None
+    assert (asked.weight, asked.shadow) == (0, Mirror(share=0.25, at_once=2))
+    beyond = shadowed() | {"weight": 0.05}
+    assert read(serving, beyond).canary == Canary("v1.1.0", 0.05, rollout_logs.SALT, f"{MODEL}#production#v1.1.0#1")
     assert read(serving, None) == Desired("v1.0.0", {}, None)
     assert read(serving | {"tag": f"{MODEL}#production#2"}, rollout).canary is None
     assert read(serving | {"tag": f"{MODEL}#production#2", "version": "v1.1.0"}, rollout).versions == ("v1.1.0",)

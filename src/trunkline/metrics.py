@@ -65,6 +65,10 @@ METRICS = (
     Metric("trunkline_engine_up_ratio", "gauge", "ratio", ARM, "1 while the engine proves its release, else 0."),
     Metric("trunkline_canary_weight_ratio", "gauge", "ratio", (), "Share of the units that go to the canary."),
     Metric(
+        *("trunkline_shadow_requests_total", "counter", "requests", ("release", "result")),
+        "Requests mirrored to a canary that nobody is served by: answered, failed, dropped.",
+    ),
+    Metric(
         *("trunkline_refused_requests_total", "counter", "requests", ("reason",)),
         "Requests refused before they had an arm: key, size, slow, rate, overload, log, invalid.",
     ),

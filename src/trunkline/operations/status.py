@@ -11,6 +11,7 @@ from trunkline.records import Production
 from trunkline.records.release import Manifest
 from trunkline.records.rollout import Rollout
 from trunkline.registry import PRODUCTION, Assigned, Model
+from trunkline.rollout import shadow
 from trunkline.rollout import state as rollouts
 from trunkline.words import plain
 
@@ -111,7 +112,8 @@ def _rollouts(remote: str | None, model: str) -> tuple[dict[str, list[Rollout]],
 
 
 def _tried(last: Rollout) -> str:
-    what = "tried" if last.over else f"is being tried at {last.weight:.0%}"
+    share = "as a shadow" if shadow.runs(last) else f"at {last.weight:.0%}"
+    what = "tried" if last.over else f"is being tried {share}"
     done = f"{last.action} by {last.by} at {last.since} ({last.because}): {last.reason}"
     return f"{last.canary} {what} in {last.environment}: {done}; see `trunkline rollout status`"
 

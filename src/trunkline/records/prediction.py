@@ -60,6 +60,8 @@ class Assignment(Record):
         release: name of the release that was to answer.
         environment: such as ``production``.
         input: what was asked; as it is, hashed or None, by ``serve.log.input``.
+        shadow_of: the prediction that this one is a shadow of: the canary was asked the same, and nobody got its
+            answer. None of what was served.
     """
 
     prediction: Id
@@ -72,6 +74,8 @@ class Assignment(Record):
     release: Name
     environment: Name
     input: Text | None
+    # What waits in a spool may be older than shadows are.
+    shadow_of: Id | None = None
 
 
 class Outcome(Record):
@@ -177,6 +181,7 @@ class Selection(NamedTuple):
     Attributes:
         since: first moment of the assignment.
         until: the moment after the last.
+        shadow: whether shadows are meant, whose answers nobody got, instead of what was served.
     """
 
     since: datetime | None = None
@@ -184,3 +189,4 @@ class Selection(NamedTuple):
     release: str | None = None
     rollout: str | None = None
     environment: str | None = None
+    shadow: bool = False

@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from trunkline.errors import Error, first_mistake
 from trunkline.records import Record
+from trunkline.records.shadow import Shadow
 
 OpenShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -33,7 +34,7 @@ class Alpha(Record):
 
     Attributes:
         planned: of rolling back by the test that has a horizon.
-        reserve: of rolling back by e-processes, also after the horizon.
+        reserve: of rolling back by e-processes, also after the horizon; in a shadow, once more.
         ratio: of holding because the arms' shares seem wrong.
     """
 
@@ -105,6 +106,7 @@ class Plan(Record):
         hard_stops: by boolean column, how many true ones in a row on the canary end the rollout at once.
         ab: an A/B test: the only step's weight stays until the horizon, when a human decides by the effects, whose
             intervals all hold at once but for a chance of ``beta``.
+        shadow: what comes before the first step; None: nothing does.
     """
 
     method: Literal["placebo", "counts"]
@@ -118,8 +120,9 @@ class Plan(Record):
     beta: OpenShare
     metrics: dict[str, Metric] = Field(min_length=1)
     hard_stops: dict[str, Count]
-    # Rollouts that were written down before there were A/B tests are none.
+    # Rollouts that were written down before there were A/B tests and shadows have none.
     ab: bool = False
+    shadow: Shadow | None = None
 
     @model_validator(mode="after")
     def _steps_go_up(self) -> "Plan":
@@ -183,7 +186,8 @@ class Rollout(Record):
         stable: the version that serves all other units.
         canary: the version that is tried.
         state: ``running``; ``held``: a human decides; ``promoted`` and ``rolled_back`` are over.
-        weight: the canary's share of the units that is asked for now; 0 after a rollback, 1 after a promotion.
+        weight: the canary's share of the units that is asked for now; 0 in the shadow and after a rollback, 1 after a
+            promotion.
         plan: with its salt, fixed when the rollout started.
         started: UTC time, ISO 8601.
         since: when it last changed, UTC, ISO 8601.

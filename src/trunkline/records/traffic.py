@@ -21,6 +21,18 @@ class Served(Record):
     url: str
 
 
+class Mirror(Record):
+    """Which of stable's requests the canary is asked too, though nobody gets its answer.
+
+    Attributes:
+        share: of the requests.
+        at_once: so many shadows may be in flight; what comes meanwhile is not mirrored.
+    """
+
+    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+    at_once: Annotated[int, Field(ge=1)]
+
+
 class Traffic(Record):
     """What a gateway answers with, in ``traffic.json``; it changes while the gateway runs.
 
@@ -31,6 +43,7 @@ class Traffic(Record):
         weight: the canary's share of the units, 0 to 1.
         stable: answers all other units.
         canary: None outside of a rollout.
+        shadow: while a rollout is in its shadow; None otherwise.
     """
 
     environment: str
@@ -39,9 +52,13 @@ class Traffic(Record):
     weight: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     stable: Served
     canary: Served | None
+    # A file that was written before there were shadows says nothing of them.
+    shadow: Mirror | None = None
 
     @model_validator(mode="after")
     def _canary_is_whole(self) -> "Traffic":
         if self.weight > 0 and (self.canary is None or self.salt is None or self.rollout is None):
             raise ValueError(f"weight {self.weight:g} without canary, salt or rollout")
+        if self.shadow is not None and (self.weight > 0 or None in (self.canary, self.salt, self.rollout)):
+            raise ValueError("a shadow needs canary, salt and rollout, and weight 0")
         return self

@@ -17,6 +17,8 @@ Because = Literal[
     "worse",
     "hard stop",
     "shared failure",
+    "pairs",  # a shadow has measured fewer than wanted
+    "no harm",  # a shadow's time is over
 ]
 VERDICTS: dict[Action, Verdict] = {
     "hold": Verdict.INCONCLUSIVE,

@@ -12,12 +12,13 @@ from trunkline.errors import Error
 from trunkline.records.release import Decision as Assigned
 from trunkline.records.rollout import Plan, Rollout
 from trunkline.registry import Model, Version
+from trunkline.rollout import shadow
 from trunkline.rollout.decision import Decision
 
 STATISTICS = "trunkline"
 HUMAN = "human"
 # What a human may be asked about, and answer with `resume`.
-QUESTIONS = ("sample ratio", "horizon")
+QUESTIONS = ("sample ratio", "horizon", "pairs")
 By = Literal["promote", "hold", "resume", "rollback"]
 BY_HUMAN: tuple[By, ...] = ("promote", "hold", "resume", "rollback")
 
@@ -78,7 +79,7 @@ def check_promotion(wanted: Assigned, state: Model, history: Sequence[Rollout]) 
 
 
 def start(wanted: Assigned, plan: Plan, state: Model, history: Sequence[Rollout], again: bool) -> Rollout:
-    """A rollout at its first step.
+    """A rollout in its shadow, or at its first step where its plan has none.
 
     Args:
         wanted: the promotion that it may lead to; its time, reason and author are the start's.
@@ -97,7 +98,7 @@ def start(wanted: Assigned, plan: Plan, state: Model, history: Sequence[Rollout]
         problem = f"{wanted.version} is not tried in {wanted.environment}: {bad} was rolled back there"
         raise Error(problem, "only a newer release starts by itself; to try it all the same, say why with --reason")
     before = {each.name for each in history if each.canary == wanted.version}
-    step = plan.steps[0].weight
+    step = plan.steps[0].weight if plan.shadow is None else 0.0
     return Rollout(
         name=f"{wanted.model}#{wanted.environment}#{wanted.version}#{len(before) + 1}",
         model=wanted.model,
@@ -154,7 +155,8 @@ def after(rollout: Rollout, decision: Decision, now: str) -> Rollout | None:
         return rollout.model_copy(update={**said, "weight": decision.to})
     if decision.action == "promote":
         return rollout.model_copy(update={**said, "state": "promoted", "weight": 1.0})
-    if decision.human:
+    # Two may look at once: what one asks about the shadow, the other may have found already.
+    if decision.human and (decision.because != "pairs" or shadow.runs(rollout)):
         return rollout.model_copy(update={**said, "state": "held"})
     return None
 
@@ -219,5 +221,5 @@ def _check_state(rollout: Rollout, wanted: str, otherwise: str) -> None:
 
 def line(rollout: Rollout) -> str:
     """What was done last, in a line: the first of its commit's message."""
-    share = "" if rollout.over else f" at {rollout.weight:.4g}"
+    share = "" if rollout.over else " as a shadow" if shadow.runs(rollout) else f" at {rollout.weight:.4g}"
     return f"{rollout.model} {rollout.canary} in {rollout.environment}: {rollout.action}{share}"

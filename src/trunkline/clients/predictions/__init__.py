@@ -22,6 +22,7 @@ from trunkline.clients.predictions.kept import Kept
 from trunkline.clients.predictions.labelled import erased, labelled
 from trunkline.clients.predictions.log import REJECTED, Log, Status, oldest
 from trunkline.clients.predictions.lookup import erased_until, first_answer, nameless_texts, of_customer
+from trunkline.clients.predictions.mirrored import PAIRS, pairs
 from trunkline.clients.predictions.spool import Full
 from trunkline.clients.predictions.tables import microseconds as moment
 from trunkline.errors import Error
@@ -30,6 +31,7 @@ from trunkline.records.prediction import Prediction
 
 __all__ = [
     "FEEDBACK",
+    "PAIRS",
     "REJECTED",
     "TEXTS",
     "WINDOW",
@@ -50,6 +52,7 @@ __all__ = [
     "new_id",
     "of_customer",
     "oldest",
+    "pairs",
     "reading",
     "recover",
     "waiting",

@@ -217,7 +217,8 @@ def _tables(source: sa.FromClause) -> list[Any]:
 
 def _conditions(selection: Selection) -> list[sa.ColumnElement[bool]]:
     column = assignments.c
-    found = []
+    found: list[sa.ColumnElement[bool]] = []
+    found.append(column.shadow_of.is_not(None) if selection.shadow else column.shadow_of.is_(None))
     if selection.since is not None:
         found.append(column.time >= microseconds(selection.since))
     if selection.until is not None:

@@ -39,6 +39,7 @@ def labelled(database: Database, selection: Selection, sources: Sequence[str]) -
         feedback.c.source.in_(sources),
         feedback.c.label.is_not(None),
         assignments.c.input.is_not(None),
+        assignments.c.shadow_of.is_(None),
         ~assignments.c.erased,
     ]
     if selection.since is not None:

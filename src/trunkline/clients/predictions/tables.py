@@ -27,6 +27,7 @@ assignments = sa.Table(
     sa.Column("environment", sa.Text, nullable=False),
     sa.Column("input", sa.Text),
     sa.Column("erased", sa.Boolean, nullable=False, default=False),
+    sa.Column("shadow_of", sa.String(36)),
     sa.Index("assignment_time", "time"),
     sa.Index("assignment_release", "release", "time"),
     sa.Index("assignment_rollout", "rollout", "time"),

@@ -89,7 +89,10 @@ def _ramp(changes: Sequence[Rollout], panel: _Panel) -> list[Markup]:
     corners.append((panel.span[1], corners[-1][1]))
     levels = [panel.level(part / 4, f"{25 * part} %") for part in range(5)]
     name = panel.name(corners[-1][1], changes[-1].state.replace("_", " "))
-    return [panel.head("share of the units on the canary"), *levels, panel.curve(corners, "canary"), name]
+    before = changes[-1].plan.shadow
+    mirrored = "" if before is None else f"; before its first step {100 * before.share:.4g} % of requests are mirrored"
+    head = panel.head(f"share of the units on the canary{mirrored}")
+    return [head, *levels, panel.curve(corners, "canary"), name]
 
 
 def _evidence(points: Sequence[Point], panel: _Panel) -> list[Markup]:

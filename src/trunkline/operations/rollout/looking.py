@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from trunkline.operations.rollout import probing
 from trunkline.operations.rollout.branch import Branch, Written
-from trunkline.operations.rollout.reading import Reader, Seen
+from trunkline.operations.rollout.reading import Reader, Seen, look_at
 from trunkline.params import Params
 from trunkline.records.release import Tag
 from trunkline.records.rollout import Rollout
@@ -84,7 +84,7 @@ class Controller:
         key = (rollout.name, rollout.accepted)
         if self._reader is None or self._reader[0] != key:
             self._reader = key, Reader(self._params, rollout)
-        seen = self._reader[1].look(now)
+        seen = look_at(self._params, rollout, self._reader[1], now)
         if not seen.decision.silent:
             return seen
         return seen._replace(decision=seen.decision.probed(probing.probe(self._params, rollout)))

@@ -13,7 +13,7 @@ from trunkline.clients import predictions
 from trunkline.params import Params
 from trunkline.records.prediction import Selection
 from trunkline.records.rollout import Rollout
-from trunkline.rollout import requests
+from trunkline.rollout import requests, shadow
 from trunkline.rollout.decision import Decision
 from trunkline.rollout.following import Following
 from trunkline.rollout.trace import Point, trace
@@ -26,14 +26,36 @@ class Seen(NamedTuple):
     """What a look saw.
 
     Attributes:
-        decision: of the analysis, on all windows that have ended.
+        decision: of the analysis, on all windows that have ended; or of the shadow.
         arms: what ``canary`` and ``stable`` have been through.
-        log: all rows of the rollout so far.
+        log: all rows of the rollout so far; in its shadow, the pairs.
     """
 
     decision: Decision
     arms: dict[str, requests.Arm]
     log: pl.DataFrame
+
+
+def look_at(params: Params, rollout: Rollout, reader: "Reader", now: float) -> Seen:
+    """What the log says of a rollout where it is: in its shadow, or with units of its own.
+
+    Args:
+        params: whose ``serve`` says where the log is and how long an answer may take.
+        rollout: as it is.
+        reader: of this rollout's ramp.
+        now: seconds since 1970.
+
+    Raises:
+        Error: as `Reader.look`.
+    """
+    if not shadow.runs(rollout):
+        return reader.look(now)
+    with predictions.reading(params.serve.log) as database:
+        pairs = predictions.pairs(database, rollout.name)
+    moment = datetime.fromtimestamp(now - SETTLES_S, UTC)
+    clock = shadow.Clock(datetime.fromisoformat(rollout.started), moment, params.serve.timeouts.total)
+    seen = shadow.judge(rollout.plan, pairs, clock, rollout.accepted)
+    return Seen(seen.decision, seen.arms, pairs)
 
 
 class Reader:

@@ -7,9 +7,10 @@ from trunkline.errors import Error
 from trunkline.operations.rollout import figure, view
 from trunkline.operations.rollout.branch import Branch
 from trunkline.operations.rollout.looking import Look
-from trunkline.operations.rollout.reading import Reader
+from trunkline.operations.rollout.reading import Reader, look_at
 from trunkline.params import Params
 from trunkline.records.rollout import Rollout
+from trunkline.rollout import shadow
 from trunkline.rollout.trace import Point
 from trunkline.words import template
 
@@ -35,8 +36,8 @@ def status(params: Params, environment: str, now: float) -> str:
     problem, points = None, []
     look = Look(rollout, None, acted=False)
     try:
-        look = look._replace(seen=reader.look(now))
-        points = reader.trace(now)
+        look = look._replace(seen=look_at(params, rollout, reader, now))
+        points = [] if shadow.runs(rollout) else reader.trace(now)
     except Error as error:
         problem = error.problem
     _write(look, changes, points, problem)
@@ -56,6 +57,7 @@ def _write(look: Look, changes: list[Rollout], points: list[Point], problem: str
         "waits": view.waits(look),
         "figure": FIGURE.name if points else None,
         "changes": changes,
+        "shadow": view.shadowed(look.rollout),
         "arms": look.seen.arms if look.seen else None,
         "signals": [view.signal(state) for state in look.seen.decision.signals] if look.seen else [],
         "effects": view.effects(look.seen.decision) if look.seen else [],

@@ -4,6 +4,7 @@ from trunkline import terminal
 from trunkline.operations.rollout.looking import Look
 from trunkline.operations.rollout.reading import Seen
 from trunkline.records.rollout import Rollout
+from trunkline.rollout import shadow
 from trunkline.rollout.decision import Decision, SignalState
 from trunkline.words import number, plain, share
 
@@ -30,7 +31,8 @@ def status(look: Look) -> str:
         f"since {rollout.since} by {rollout.by} ({rollout.action}, {rollout.because}): {rollout.reason}",
         f"{rollout.name}, started {rollout.started}",
     ]
-    lines = [plain(text) for text in said]
+    told = shadowed(rollout)
+    lines = [plain(text) for text in (*said, *([told] if told else []))]
     if look.seen is not None:
         lines += ["", *traffic(look.seen), "", *signals(look.seen.decision), ""]
         found = effects(look.seen.decision)
@@ -67,8 +69,17 @@ def waits(look: Look) -> str:
     return f"waits: {look.seen.decision.reason}"
 
 
+def shadowed(rollout: Rollout) -> str | None:
+    """What becomes of the requests in a rollout's shadow; None while it is not in one."""
+    plan = rollout.plan.shadow
+    if plan is None or not shadow.runs(rollout):
+        return None
+    return f"the canary is asked {share(plan.share)} of stable's requests too, and nobody gets its answers"
+
+
 def _head(rollout: Rollout) -> str:
-    return f"{rollout.model} {rollout.canary} in {rollout.environment} at {share(rollout.weight)}"
+    where = "as a shadow" if shadow.runs(rollout) else f"at {share(rollout.weight)}"
+    return f"{rollout.model} {rollout.canary} in {rollout.environment} {where}"
 
 
 def _state(rollout: Rollout) -> str:

@@ -20,6 +20,7 @@ from trunkline.operations.serve import proving, release, routing, server
 from trunkline.operations.serve.admission import Admission
 from trunkline.operations.serve.gateway import Gateway
 from trunkline.operations.serve.metrics import Metrics
+from trunkline.operations.serve.mirroring import Mirrors
 from trunkline.operations.serve.routing import Routing, Source
 from trunkline.params import Params
 from trunkline.params.serve import ServeParams
@@ -78,7 +79,9 @@ async def _serving(app: web.Application, params: Params, source: Source, admissi
     try:
         tracer = await asyncio.to_thread(tracing.connect)
         await arms.start()
-        app[server.GATEWAY] = Gateway(arms, admission, log, Metrics(), params.serve, tracer)
+        metrics = Metrics()
+        mirrors = Mirrors(arms, log, metrics, params.serve.gateway.max_concurrent)
+        app[server.GATEWAY] = Gateway(arms, admission, log, metrics, params.serve, tracer, mirrors)
         yield
         await arms.close()
     finally:

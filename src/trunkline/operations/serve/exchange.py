@@ -52,8 +52,13 @@ class Exchange:
         self._first: float | None = None
         self._completion: Completion | None = None
 
-    def assign(self, prediction: str, asker: Asker) -> None:
+    def assign(self, prediction: str, asker: Asker, shadow_of: str | None = None) -> None:
         """Log who answers: before the engine is asked.
+
+        Args:
+            prediction: its id.
+            asker: whose it is.
+            shadow_of: the prediction whose request it mirrors; None where the answer is for a client.
 
         Raises:
             Full: the log takes no more.
@@ -70,6 +75,7 @@ class Exchange:
             release=assigned.backend.release.name,
             environment=assigned.environment,
             input=self._message,
+            shadow_of=shadow_of,
         )
         self._log.record(assignment)
         self._prediction = prediction

@@ -16,6 +16,7 @@ from trunkline.operations.serve.admission import Admission
 from trunkline.operations.serve.dialects import Question, Read
 from trunkline.operations.serve.exchange import Exchange
 from trunkline.operations.serve.metrics import Metrics
+from trunkline.operations.serve.mirroring import Mirrors, Served
 from trunkline.operations.serve.refusals import Refused, from_failure
 from trunkline.operations.serve.routing import Routing
 from trunkline.params.serve import ServeParams
@@ -45,6 +46,7 @@ class Gateway(NamedTuple):
     metrics: Metrics
     settings: ServeParams
     tracer: Tracer | None
+    mirrors: Mirrors
 
 
 async def answer(gateway: Gateway, request: web.Request, read: Read) -> web.StreamResponse:
@@ -72,7 +74,10 @@ async def answer(gateway: Gateway, request: web.Request, read: Read) -> web.Stre
         except Full:
             raise Refused(503, "unavailable", LOG_FULL, "log", LOG_RETRY_S) from None
         request[HEADERS] |= {RECEIPT: prediction, RELEASE: assigned.backend.release.name}
-        return await _Reply(gateway, request, question, exchange).send()
+        try:
+            return await _Reply(gateway, request, question, exchange).send()
+        finally:
+            gateway.mirrors.offer(Served(prediction, asker, assigned, read, body))
 
 
 def _check(question: Question, chars: int, tokens: int) -> None:

@@ -36,6 +36,10 @@ class Metrics:
         for finding in findings:
             self._add("trunkline_guard_hits_total", (*arm, finding.id, finding.action))
 
+    def mirror(self, release: str, result: str) -> None:
+        """Count a request that the canary is to answer for nobody: ``answered``, ``failed`` or ``dropped``."""
+        self._add("trunkline_shadow_requests_total", (release, result))
+
     def end(self, arm: Labels, outcome: Outcome, streamed: bool) -> None:
         """Count a prediction by its outcome.
 

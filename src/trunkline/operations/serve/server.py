@@ -92,6 +92,7 @@ async def _tell(request: web.Request, response: web.StreamResponse) -> None:
 
 async def _end(app: web.Application) -> None:
     app[gateway.ENDING].append(time.monotonic() + app[GATEWAY].settings.gateway.drain)
+    await app[GATEWAY].mirrors.close()
 
 
 def _answers(read: Read) -> Handler:

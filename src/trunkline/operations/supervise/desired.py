@@ -10,7 +10,8 @@ from trunkline import registry
 from trunkline.errors import Error, first_mistake
 from trunkline.records.release import Serving
 from trunkline.records.rollout import Rollout
-from trunkline.records.traffic import Traffic
+from trunkline.records.traffic import Mirror, Traffic
+from trunkline.rollout import shadow
 
 
 class Canary(NamedTuple):
@@ -21,12 +22,14 @@ class Canary(NamedTuple):
         weight: its share of the units.
         salt: of the units' hash.
         rollout: the rollout's name.
+        shadow: what it is asked for nobody; None when it is not in its shadow.
     """
 
     version: str
     weight: float
     salt: str
     rollout: str
+    shadow: Mirror | None = None
 
 
 class Desired(NamedTuple):
@@ -81,7 +84,7 @@ def read(found: Mapping[str, bytes], model: str, environment: str) -> Desired:
         raise Error(f"{rollout_path}: plan.salt: a rollout that runs needs one", _hint(rollout_path))
     if rollout.assigned != serving.tag:
         return Desired(serving.version, serving.weights, None)
-    canary = Canary(rollout.canary, rollout.weight, rollout.plan.salt, rollout.name)
+    canary = Canary(rollout.canary, rollout.weight, rollout.plan.salt, rollout.name, _mirror(rollout))
     return Desired(serving.version, serving.weights, canary)
 
 
@@ -90,8 +93,13 @@ def known(traffic: Traffic, model: str) -> Desired:
     canary = None
     if traffic.canary is not None and traffic.salt is not None and traffic.rollout is not None:
         version = version_of(traffic.canary.release, model)
-        canary = Canary(version, traffic.weight, traffic.salt, traffic.rollout)
+        canary = Canary(version, traffic.weight, traffic.salt, traffic.rollout, traffic.shadow)
     return Desired(version_of(traffic.stable.release, model), None, canary)
+
+
+def _mirror(rollout: Rollout) -> Mirror | None:
+    plan = rollout.plan.shadow
+    return Mirror(share=plan.share, at_once=plan.at_once) if plan is not None and shadow.runs(rollout) else None
 
 
 def version_of(release: str, model: str) -> str:

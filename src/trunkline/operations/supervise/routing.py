@@ -43,6 +43,7 @@ def route(place: Place, desired: Desired, proved: Mapping[str, Served], before: 
         weight=asked.weight,
         stable=stable,
         canary=canary,
+        shadow=asked.shadow,
     )
 
 
@@ -50,6 +51,9 @@ def told(traffic: Traffic) -> str:
     """Who answers what, in words."""
     if traffic.canary is None:
         return f"{traffic.stable.release} answers everything"
+    if traffic.shadow is not None:
+        asked = f"{traffic.shadow.share:.4g} of the requests, as a shadow ({traffic.rollout})"
+        return f"{traffic.stable.release} answers everything, and {traffic.canary.release} is asked {asked}"
     return (
         f"{traffic.stable.release} answers {1 - traffic.weight:.4g} of the units, {traffic.canary.release} "
         f"{traffic.weight:.4g} ({traffic.rollout})"

@@ -29,6 +29,8 @@ def told(prediction: Prediction) -> list[tuple[str, str]]:
         ("arm", f"{given.arm}{of_rollout}"),
         ("input", _text(given.input, erased)),
     ]
+    if given.shadow_of is not None:
+        rows.append(("shadow", f"of {given.shadow_of}, whose request it mirrors: nobody got this answer"))
     end = prediction.outcome
     if end is not None:
         rows += [("output", _text(end.output, erased)), ("outcome", _outcome(end))]
@@ -69,8 +71,9 @@ def logged(prediction: Prediction) -> Link:
     if prediction.outcome is None:
         note = "no outcome is logged: its gateway ended before it answered, or it still waits in a spool"
         return Link("prediction", what, Verdict.INCONCLUSIVE, note)
+    shadow = ", a shadow's" if prediction.assignment.shadow_of else ""
     erased = "; the customer's data in it were erased" if prediction.erased else ""
-    return Link("prediction", what, Verdict.PASS, f"in the log with its outcome{erased}")
+    return Link("prediction", what, Verdict.PASS, f"in the log with its outcome{shadow}{erased}")
 
 
 def absent(given: Assignment, why: str) -> Link:
