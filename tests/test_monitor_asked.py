@@ -16,7 +16,6 @@ import monitored
 import provider as providers
 import releases
 import served
-import starter
 from gateways import Engine
 from provider import Provider
 from trunkline import cli, params
@@ -277,7 +276,8 @@ def test_our_own_prompt_is_told_from_the_providers_model_and_is_no_alarm_once_a_
     new = asking.task(released).prompt_id
     code, signals = monitor()
     assert code == 3
-    assert alarms(signals) == {REQUEST}, "the pinned requests are asked as they were"
+    assert alarms(signals) == {REQUEST}
+    assert all("with one JSON object and nothing else" in body["messages"][0]["content"] for body in provider.bodies)
     told = signals[REQUEST].sentence
     assert told.startswith(f"We moved: prompt {new} instead of {old}. {asking.RELEASE} serves, and no release was made")
     assert signals[REQUEST].fallback is None, "a rollback brings no other working tree"
