@@ -96,8 +96,31 @@ def release(made: params.Params, version: str = "v1.1.0", serves: bool = True, h
     messages = [tuple(prompts.render(mine, message)) for message in asked.pins]
     store(made, hosted.pin(hosted.identified(empty), messages), version)
     if serves:
-        number = len(starter.git(Path(), "tag", "-l", "*#production#*").split()) + 1
-        monitored.assign(version, datetime.now(UTC) - timedelta(hours=hours), number)
+        serve(version, hours)
+
+
+def serve(version: str, hours: float) -> None:
+    """Let production serve a release since so many hours."""
+    number = len(starter.git(Path(), "tag", "-l", "*#production#*").split()) + 1
+    monitored.assign(version, datetime.now(UTC) - timedelta(hours=hours), number)
+
+
+def weights(made: params.Params, version: str = "v1.1.0") -> None:
+    """Release weights that answer as the working tree says, and let them serve."""
+    releases.release(version, "HEAD", **_made(made))
+    serve(version, 1.0)
+
+
+def _made(made: params.Params) -> dict[str, Any]:
+    """What a release of the working tree is made with."""
+    first = next(Manifest.of(tag) for tag in tags.known() if tag.name == monitored.RELEASE)
+    return {
+        "base": {"source": made.base.model, "sha256": "b" * 64},
+        "task": task(made),
+        "decoding": {"decoding": made.evaluate.decoding, "max_new_tokens": made.evaluate.max_new_tokens},
+        "params": made.model_dump(mode="json", by_alias=True),
+        "data": first.data,
+    }
 
 
 def store(made: params.Params, recorded: Provider, version: str) -> None:
@@ -115,16 +138,7 @@ def store(made: params.Params, recorded: Provider, version: str) -> None:
         params={},
     )
     files.write_text(folder / "bundle.json", bundle.text())
-    first = next(Manifest.of(tag) for tag in tags.known() if tag.name == monitored.RELEASE)
-    changes: dict[str, Any] = {
-        "kind": "hosted",
-        "base": {"source": made.base.model, "sha256": "b" * 64},
-        "weights": bundles.hashes(folder),
-        "task": mine,
-        "decoding": {"decoding": made.evaluate.decoding, "max_new_tokens": made.evaluate.max_new_tokens},
-        "params": made.model_dump(mode="json", by_alias=True),
-        "data": first.data,
-    }
+    changes = _made(made) | {"kind": "hosted", "weights": bundles.hashes(folder)}
     manifest = releases.manifest(version, starter.git(Path(), "rev-parse", "HEAD"), **changes)
     files.write_text(folder / "manifest.json", manifest.text())
     kept = objects.store(folder, objects.place())

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 import asking
 import github_double
@@ -187,7 +188,7 @@ def test_pins_that_were_asked_for_only_twice_cannot_tell_a_changed_model_from_a_
     asking.release(made, serves=False)
     few = _recorded(made).model_copy(update={"repeats": 2})
     asking.store(made, few, "v1.2.0")
-    monitored.assign("v1.2.0", monitored.datetime.now(monitored.UTC) - monitored.timedelta(hours=1), 2)
+    asking.serve("v1.2.0", 1.0)
     assert monitor()[1][PINS].verdict is PASS
     provider.answer = providers.wrong
     one = monitor()[1][PINS]
@@ -306,16 +307,11 @@ def test_transforms_decoding_and_model_are_ours_too(released, provider, old, new
 # --- a release with own weights
 
 
-def serve_weights() -> None:
-    """Let v1.0.0 serve again."""
-    monitored.assign("v1.0.0", monitored.datetime.now(monitored.UTC) - monitored.timedelta(minutes=5), 9)
-
-
 def test_a_rollback_to_own_weights_ends_the_providers_alarm_and_says_that_they_are_not_asked(released, provider):
     pins_only()
     provider.answer = providers.wrong
     assert PINS in alarms(monitor()[1])
-    serve_weights()
+    asking.serve("v1.0.0", 0.1)
     _, signals = monitor()
     assert signals[PINS].verdict is PASS
     assert signals[WEIGHTS].verdict is UNKNOWN
@@ -325,7 +321,7 @@ def test_a_rollback_to_own_weights_ends_the_providers_alarm_and_says_that_they_a
 def test_an_engine_is_known_by_its_weights_or_its_pinned_answer(folder, made):
     weights = folder / "v1.0.0"
     files.write_text(weights / "manifest.json", releases.manifest("v1.0.0", "c" * 40).text())
-    serve_weights()
+    asking.serve("v1.0.0", 0.1)
     engine = Engine(weights)
     with served.answering(engine) as url:
         change("    engine: null", f"    engine: {json.dumps(settings(url, 'embedded'))}")
@@ -346,6 +342,28 @@ def test_an_engine_is_known_by_its_weights_or_its_pinned_answer(folder, made):
         assert WEIGHTS in alarms(monitor()[1])
     one = monitor()[1][WEIGHTS]
     assert (one.verdict, "cannot reach" in one.sentence) == (UNKNOWN, True)
+
+
+def test_the_engine_of_a_release_with_weights_is_scored_again_too(made, provider):
+    asking.weights(made)
+    pin = Pin(prompt=({"role": "user", "content": "Hello"},), max_new_tokens=8, output=asking.RIGHT)
+    files.write_text(Path("deploy/pins/v1.1.0.json"), pin.text())
+
+    async def engine(request: web.Request) -> web.Response:
+        if request.path == "/v1/models":
+            return web.json_response({"data": [{"id": asking.RELEASE}]})
+        return await provider.handle(request)
+
+    with served.answering(engine) as url:
+        change("    engine: null", f"    engine: {json.dumps(settings(url, 'openai'))}")
+        _, signals = monitor()
+        assert {signals[key].verdict for key in (PINS, WEIGHTS, *SCORES)} == {PASS}
+        provider.answer = providers.wrong
+        _, signals = monitor()
+    scores = {"quality/asked/exact_match", "quality/asked/injection_refusals"}
+    assert alarms(signals) == {WEIGHTS, REQUEST, *scores}, "the working tree would ask a provider"
+    assert signals[WEIGHTS].fallback == "v1.0.0"
+    assert "it answers the pinned prompt with 'I am sorry" in signals[WEIGHTS].sentence
 
 
 def settings(url: str, kind: str) -> dict[str, object]:
