@@ -36,7 +36,8 @@ def of_release(manifest: Manifest) -> Sent:
 
 def decoding(settings: Mapping[str, JsonValue]) -> str:
     """How answers are generated, in words."""
-    return ", ".join(f"{name} {value}" for name, value in sorted(settings.items()))
+    told = [str(value) if name == "decoding" else f"{name} {value}" for name, value in sorted(settings.items())]
+    return ", ".join(told)
 
 
 def model(source: str, url: JsonValue) -> str:
