@@ -51,6 +51,19 @@ def test_what_was_not_measured_is_left_alone():
     assert made(notice=ALARM._replace(state="unknown")) == []
 
 
+def test_the_end_of_an_occurrence_without_a_name_is_written_down_so_that_the_next_one_is_another():
+    nameless = ALARM._replace(episode=notices.NAMELESS)
+    closed = [issue._replace(open=False) for issue in after([], made(notice=nameless))]
+    assert made(*closed, notice=nameless) == []
+    cleared = nameless._replace(state="cleared", episode="pass")
+    (change,) = made(*closed, notice=cleared)
+    assert (change.done, change.number, change.open) == ("updated", 1, False)
+    over = after(closed, [change])
+    assert made(*over, notice=cleared) == []
+    (change,) = made(*over, notice=nameless)
+    assert (change.done, change.number, change.open) == ("reopened", 1, True)
+
+
 def test_an_issue_that_somebody_closed_stays_closed_until_the_next_alarm():
     (issue,) = after([], made())
     closed = issue._replace(open=False)

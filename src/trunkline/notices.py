@@ -9,6 +9,9 @@ from urllib.parse import quote
 
 from trunkline.records.notice import Change, Known, Notice
 
+# The episode of occurrences of which nobody knows when they began.
+NAMELESS = "now"
+
 
 def changes(wanted: Iterable[Notice], known: Sequence[Known]) -> list[Change]:
     """What is to be done; nothing where everything is as it should be.
@@ -26,10 +29,14 @@ def changes(wanted: Iterable[Notice], known: Sequence[Known]) -> list[Change]:
 
 
 def _change(notice: Notice, there: Known | None, closed: Sequence[Known]) -> list[Change]:
-    if notice.state == "unknown" or (notice.state == "cleared" and there is None):
-        return []
     head = f"{_prefix(notice.key)}{_named(notice.episode)} -->"
     body = f"{head}\n{notice.body}"
+    if notice.state == "unknown":
+        return []
+    if notice.state == "cleared" and there is None:
+        # The next occurrence may have the same name, where nobody knows when it began.
+        over = not closed or not closed[-1].body.startswith(f"{_prefix(notice.key)}{NAMELESS} -->")
+        return [] if over else [Change("updated", closed[-1].number, False, notice.title, body)]
     if there is not None and notice.state == "cleared":
         return [Change("closed", there.number, False, notice.title, body)]
     if there is not None:

@@ -15,8 +15,6 @@ from trunkline.verdict import Check, Limit, Verdict, within
 from trunkline.words import as_number, as_object, as_rows
 
 BRANCHES = "retrain/"
-# What newer data may mend; after another alarm a human looks before a model is replaced.
-_LEARNABLE = ("drift", "quality")
 
 
 class Cost(NamedTuple):
@@ -107,7 +105,8 @@ def unusual(
         most_hours: ``train.max_gpu_hours``.
     """
     reasons = [_sentence(check) for check in found if check.verdict is not Verdict.PASS]
-    strange = [signal.key for signal in alarms(monitoring) if signal.kind not in _LEARNABLE]
+    # After such an alarm a human looks before a model is replaced.
+    strange = [signal.key for signal in alarms(monitoring) if not signal.learnable]
     if strange:
         reasons.append(f"newer data do not mend the alarms {', '.join(strange)}")
     if expected is None:

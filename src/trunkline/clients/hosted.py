@@ -18,6 +18,8 @@ from trunkline.records import PROVIDER_RECORD
 from trunkline.records.serving import Completion, Failure, FailureKind, Pin, Provider, Request
 
 _HELLO = Request(prompt=({"role": "user", "content": "Hello"},), max_new_tokens=1, temperature=0)
+# How often a message is asked before its answer is pinned: so many tell a changed model from a changing answer later.
+_REPEATS = 10
 _HINTS: dict[FailureKind, str] = {
     "timeout": "raise hosted.timeout in params.yaml, or lower hosted.concurrent",
     "overloaded": "run this again later, raise hosted.retries in params.yaml, or lower hosted.concurrent",
@@ -76,16 +78,16 @@ def ask(
 
 
 def pin(provider: Provider, prompts: Sequence[tuple[dict[str, str], ...]]) -> Provider:
-    """The same with its answers pinned, greedy: those that it gives twice, as no other tells it from another model.
+    """The same with its answers pinned, greedy: those that it gives each time, as no other tells it from another model.
 
     Raises:
         Error: it does not answer.
     """
     calls = [partial(_record, prompt, provider.pinned_tokens) for prompt in prompts]
-    found = _together(provider, [*calls, *calls], lambda done: None)
-    first, again = found[: len(prompts)], found[len(prompts) :]
-    pins = tuple(one for one, other in zip(first, again, strict=True) if one == other and one.output)
-    return provider.model_copy(update={"pins": pins})
+    found = _together(provider, [*calls * _REPEATS], lambda done: None)
+    again = [found[place :: len(prompts)] for place in range(len(prompts))]
+    pins = tuple(answers[0] for answers in again if answers[0].output and answers.count(answers[0]) == _REPEATS)
+    return provider.model_copy(update={"pins": pins, "repeats": _REPEATS})
 
 
 def repeat(provider: Provider) -> list[Completion]:

@@ -3,8 +3,8 @@
 Within a window the tests are corrected by Holm's method (1979), which holds however they hang together: a window
 without any change has a false alarm with a chance of at most its part of alpha. A month has a number of windows that
 is known beforehand, so a month without any change has at most alpha windows with a false alarm on average (Bonferroni;
-an expectation needs no independence, though all windows share one reference). Half of alpha is for these tests, half
-for the labels.
+an expectation needs no independence, though all windows share one reference). A third of alpha is for these tests, a
+third for the labels, a third for questions of our own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ from trunkline.drift.watched import NAMES, Against, Watched
 from trunkline.records.monitoring import Kind
 from trunkline.shift import holm
 
-# Of alpha: the tests of windows, and the detector of labels.
-PARTS = 2
+# Of alpha: the tests of windows, the detector of labels, and what is asked again.
+PARTS = 3
 
 
 class Rule(NamedTuple):

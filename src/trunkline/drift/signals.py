@@ -19,10 +19,12 @@ def sort(signals: Sequence[Signal]) -> tuple[Signal, ...]:
 
 
 def verdict_of(signals: Sequence[Signal], needed: Sequence[Kind]) -> Verdict:
-    """Fail with any alarm; pass only where something of every needed kind was measured."""
+    """Fail with any alarm; pass only where something of every needed kind was measured, and all of who answers."""
     if any(one.verdict is Verdict.FAIL for one in signals):
         return Verdict.FAIL
     measured = {one.kind for one in signals if one.verdict is Verdict.PASS}
+    # That the log names an engine does not say that its provider could be asked.
+    measured -= {"provider"} & {one.kind for one in signals if one.verdict is Verdict.INCONCLUSIVE}
     return Verdict.PASS if measured and set(needed) <= measured else Verdict.INCONCLUSIVE
 
 

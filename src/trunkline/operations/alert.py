@@ -18,8 +18,6 @@ from trunkline.verdict import Verdict
 
 REPORT = Path("reports/monitor.json")
 LABEL = "alert"
-# What a model that learned from newer data can mend; errors, prices and providers are mended elsewhere.
-LEARNABLE = ("drift", "quality")
 _STATES: dict[Verdict, State] = {Verdict.FAIL: "open", Verdict.PASS: "cleared", Verdict.INCONCLUSIVE: "unknown"}
 
 
@@ -43,7 +41,7 @@ def run(params: Params, wait: Callable[[float], None] = time.sleep) -> str:
     wanted = [_notice(found, signal) for signal in found.signals]
     done = github.issues.settle(github.login(), LABEL, lambda known: notices.changes(wanted, known))
     alarms = [signal for signal in found.signals if signal.verdict is Verdict.FAIL]
-    workflow.set_outputs(retrain="true" if any(alarm.kind in LEARNABLE for alarm in alarms) else "false")
+    workflow.set_outputs(retrain="true" if any(alarm.learnable for alarm in alarms) else "false")
     unmeasured = sum(signal.verdict is Verdict.INCONCLUSIVE for signal in found.signals)
     lines = [f"{change.done:<10}{url}  {change.title}" for change, url in done]
     told = f"{len(alarms)} alarms, {unmeasured} signals not measured, {len(done)} issues changed"
@@ -73,8 +71,18 @@ def _notice(found: Monitoring, signal: Signal) -> Notice:
         "effect": words.number(signal.effect),
         "p": words.number(signal.p),
         "n": f"{signal.n:,}",
+        "rollback": _rollback(found, signal),
     }
     title = words.cut(f"{found.model} in {found.environment}: {signal.key}", 200)
     body = words.template("alert.md.j2").render(words_of).strip()
     key = f"alert:{found.model}:{found.environment}:{signal.key}"
-    return Notice(key, _STATES[signal.verdict], signal.since or signal.verdict, title, body)
+    nameless = notices.NAMELESS if signal.verdict is Verdict.FAIL else signal.verdict
+    return Notice(key, _STATES[signal.verdict], signal.since or nameless, title, body)
+
+
+def _rollback(found: Monitoring, signal: Signal) -> str:
+    """The command that lets an earlier release answer; empty where none would mend the alarm."""
+    if signal.fallback is None:
+        return ""
+    asked = f"--to {signal.fallback} --environment {found.environment}"
+    return f'trunkline rollback {asked} --reason "{signal.key}: see this issue"'

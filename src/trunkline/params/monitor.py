@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from trunkline.params.serve import EngineParams
 from trunkline.params.types import Count, OpenShare, Positive, Section, Share
 
 Feature = Literal[
@@ -40,6 +41,15 @@ class ToleratedParams(Section):
     quality: Share
 
 
+class AskedParams(Section):
+    """What is asked of whoever answers, past the gateway."""
+
+    engine: EngineParams | None
+    a_month: Count
+    holdout: Annotated[int, Field(ge=0)]
+    probes: tuple[str, ...]
+
+
 class MonitorParams(Section):
     """What `trunkline monitor` looks at, and what decides."""
 
@@ -57,6 +67,7 @@ class MonitorParams(Section):
     usd_per_1000: Positive | None
     needs: tuple[Literal["serving", "drift", "quality", "cost", "provider"], ...] = Field(min_length=1)
     examples: Annotated[int, Field(ge=0)]
+    asked: AskedParams
 
     @model_validator(mode="after")
     def _windows_hold_what_is_looked_at_together(self) -> "MonitorParams":

@@ -10,6 +10,24 @@ from trunkline.verdict import FiniteFloat, Verdict
 Kind = Literal["serving", "cost", "quality", "drift", "provider"]
 
 
+# Begins the keys of what the release itself had answered before: newer data do not mend those.
+ASKED = "quality/asked/"
+
+
+class Answered(Record):
+    """A question of our own that is answered otherwise than when the release was made.
+
+    Attributes:
+        question: its words where we invented it, and else the example's id: never a customer's words.
+        then: the answer, or the score, when the release was made.
+        now: what is answered, or scored, now.
+    """
+
+    question: str
+    then: str
+    now: str
+
+
 class Signal(Record):
     """One thing that is watched over a release's windows.
 
@@ -26,7 +44,9 @@ class Signal(Record):
         n: predictions (or units, or labels) it was measured on.
         sentence: what was found, for people.
         examples: ids of the predictions that drive it, the worst first.
-        since: start of the first window of this alarm, UTC, ISO 8601; None without an alarm.
+        since: start of the first window of this alarm, UTC, ISO 8601; None without an alarm, or without windows.
+        answers: questions of our own behind an alarm, the worst first, personal data masked.
+        fallback: the version that a rollback from this alarm goes to; None where none would mend it.
     """
 
     key: str = Field(pattern=r"^[a-z_]+(/[a-z0-9_.@-]+)+$")
@@ -41,6 +61,13 @@ class Signal(Record):
     sentence: str
     examples: tuple[str, ...]
     since: str | None
+    answers: tuple[Answered, ...] = ()
+    fallback: str | None = None
+
+    @property
+    def learnable(self) -> bool:
+        """Whether newer data may mend it; errors, prices and providers are mended elsewhere."""
+        return self.kind in ("drift", "quality") and not self.key.startswith(ASKED)
 
 
 class Monitoring(Record):

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
 
 from trunkline.errors import Error
 from trunkline.records import Record
@@ -162,6 +164,7 @@ class Provider(Record):
         said: what it said that it is.
         fingerprint: its ``system_fingerprint``.
         pins: what it answered, as often as it was asked.
+        repeats: how often that was, each.
     """
 
     model: str
@@ -177,6 +180,7 @@ class Provider(Record):
     said: str | None
     fingerprint: str | None
     pins: tuple[Pin, ...]
+    repeats: Annotated[int, Field(ge=1)] = 2
 
 
 _HINTS: dict[FailureKind, str] = {

@@ -7,6 +7,7 @@ for all environments of a model. The counter decides what came last, never a clo
 """
 
 from trunkline.registry.compared import UNTUNED, outdated
+from trunkline.registry.fallback import fallbacks
 from trunkline.registry.grammar import (
     Assignment,
     Deprecation,
@@ -52,6 +53,7 @@ __all__ = [
     "Version",
     "branch",
     "decision_of",
+    "fallbacks",
     "fold",
     "history",
     "is_name",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trunkline import moments
 from trunkline.clients import files, project
-from trunkline.operations.monitor import looking, page, served, shown
+from trunkline.operations.monitor import asked, looking, page, served, shown
 from trunkline.params import Params
 from trunkline.verdict import Verdict
 
@@ -28,6 +28,8 @@ def run(params: Params, until: str | None = None) -> tuple[str, Verdict]:
     project.load(params.project.module)
     release = served.find(params.project.name, params.monitor.environment, moment)
     looked = looking.look(params, release, moment)
+    if until is None:
+        looked = asked.add(looked, params)
     context = shown.build(looked, params)
     files.write_text(TEXT, shown.markdown(context))
     files.write_text(PAGE, page.render(context, looked, params))

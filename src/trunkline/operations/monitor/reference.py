@@ -9,7 +9,7 @@ import polars as pl
 
 from trunkline import scoring, transforms
 from trunkline.clients import dvc, files, git
-from trunkline.clients.contents import Found, Places
+from trunkline.clients.contents import Places
 from trunkline.drift import features, quality
 from trunkline.drift.quality import Proven
 from trunkline.drift.watched import Against
@@ -53,15 +53,15 @@ def gather(manifest: Manifest, params: Params) -> Reference:
     with tempfile.TemporaryDirectory() as scratch:
         places = Places(Path(scratch), remote=True)
         try:
-            _check_transforms(manifest)
-            train, holdout = (_table(path, manifest, places) for path in (TRAIN, HOLDOUT))
+            check_transforms(manifest)
+            train, holdout = (table(path, manifest, places) for path in (TRAIN, HOLDOUT))
             known, tables["training"] = _inputs(train, holdout)
         except Error as error:
             missing["training"] = error.problem
         try:
-            answers = _answers(manifest, places, _table(HOLDOUT, manifest, places))
-            tables["holdout"] = features.of_outputs(answers["output"].to_list(), manifest.task)
-            proven = _proven(answers, params)
+            answered = answers(manifest, places, table(HOLDOUT, manifest, places))
+            tables["holdout"] = features.of_outputs(answered["output"].to_list(), manifest.task)
+            proven = _proven(answered, params)
             unproven = "" if proven else f"the holdout has no {params.gate.primary} between 0 and 1."
         except Error as error:
             missing["holdout"] = error.problem
@@ -69,15 +69,24 @@ def gather(manifest: Manifest, params: Params) -> Reference:
     return Reference(known, tables, missing, proven, unproven)
 
 
-def _check_transforms(manifest: Manifest) -> None:
-    """Inputs of the log are transformed here, as those of the training data were when the release was made."""
+def check_transforms(manifest: Manifest) -> None:
+    """Inputs are transformed here as those of the training data were when the release was made.
+
+    Raises:
+        Error: not any more.
+    """
     changed = transforms.changed(manifest.task.transforms)
     if changed:
         problem = f"{', '.join(changed)} of {manifest.version} is another function here"
         raise Error(problem, "check out what serves")
 
 
-def _table(path: str, manifest: Manifest, places: Places) -> pl.DataFrame:
+def table(path: str, manifest: Manifest, places: Places) -> pl.DataFrame:
+    """The examples that a release was made with.
+
+    Raises:
+        Error: they are not to be had, or are damaged.
+    """
     content = manifest.data.get(path)
     found = None if content is None else places.find(manifest.commit, path, content)
     if content is None or found is None:
@@ -104,21 +113,30 @@ def _drawn(frame: pl.DataFrame) -> pl.DataFrame:
     return ordered.unique("conversation", keep="first", maintain_order=True).drop("order")
 
 
-def _answers(manifest: Manifest, places: Places, holdout: pl.DataFrame) -> pl.DataFrame:
-    """What the release answered to the holdout, one row a conversation."""
-    lock = git.show(manifest.commit, _LOCK)
-    folder = places.members(dvc.recorded_hash(lock, ANSWERS))
-    found = places.stored(folder[_CANDIDATE]) if _CANDIDATE in folder else None
+def answers(manifest: Manifest, places: Places, holdout: pl.DataFrame) -> pl.DataFrame:
+    """What the release answered to the holdout, one row a conversation, drawn by hash and in the order of hashes.
+
+    Raises:
+        Error: it is not to be had, or is damaged.
+    """
+    found = kept(_CANDIDATE, manifest, places)
+    return _drawn(found.join(holdout.select("id", "conversation"), on="id", how="inner", maintain_order="left"))
+
+
+def kept(name: str, manifest: Manifest, places: Places) -> pl.DataFrame:
+    """A file of the release's answers.
+
+    Raises:
+        Error: it is not to be had, or is damaged.
+    """
+    folder = places.members(dvc.recorded_hash(git.show(manifest.commit, _LOCK), ANSWERS))
+    found = places.stored(folder[name]) if name in folder else None
     if found is None:
-        raise Error(f"{ANSWERS} of {manifest.version} is neither in DVC's cache nor in its remote", "`dvc push` it")
-    _verify(found, folder[_CANDIDATE], manifest)
-    answers = files.read_parquet(found.path, "fetch it anew")
-    return _drawn(answers.join(holdout.select("id", "conversation"), on="id", how="inner", maintain_order="left"))
-
-
-def _verify(found: Found, md5: str, manifest: Manifest) -> None:
-    if hashlib.md5(found.path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
-        raise Error(f"{ANSWERS}/{_CANDIDATE} of {manifest.version} in {found.where} is damaged", "fetch it anew")
+        problem = f"{ANSWERS}/{name} of {manifest.version} is neither in DVC's cache nor in its remote"
+        raise Error(problem, "`dvc push` it")
+    if hashlib.md5(found.path.read_bytes(), usedforsecurity=False).hexdigest() != folder[name]:
+        raise Error(f"{ANSWERS}/{name} of {manifest.version} in {found.where} is damaged", "fetch it anew")
+    return files.read_parquet(found.path, "fetch it anew")
 
 
 def _proven(answers: pl.DataFrame, params: Params) -> Proven | None:

@@ -72,6 +72,7 @@ def build(looked: Looked, params: Params) -> dict[str, Any]:
         "rows": [_row(one) for one in found.signals],
         "cards": _cards(looked),
         "examples": [(one.key, _examples(one, looked)) for one in found.signals if one.examples],
+        "answers": [(one.key, one.answers) for one in found.signals if one.answers],
         "history": [_served(one) for one in reversed(looked.served.history)],
     }
 

@@ -67,7 +67,7 @@ def _follow(provider: Provider) -> None:
 
 def _report(provider: Provider, seconds: float) -> Report:
     pinned, asked = len(provider.pins), len(provider.messages)
-    message = f"{pinned} of {asked} answers are pinned, those that {provider.model} gave twice"
+    message = f"{pinned} of {asked} answers are pinned, those that {provider.model} gave {provider.repeats} times"
     if not pinned:
         message += ": its pinned answers will not tell when the provider changes it"
     verdict = Verdict.PASS if pinned or provider.fingerprint is not None else Verdict.INCONCLUSIVE
