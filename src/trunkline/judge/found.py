@@ -186,7 +186,7 @@ def signal(
     alone = judging.series(seen, [WATCHED], tables, rule)
     (one,) = signals.compared(seen, [WATCHED], alone, {}, rule)
     newest = seen[-1].conversations[_COLUMN].drop_nulls()
-    value = one.value if one.value is not None or newest.is_empty() else float(newest.cast(pl.Float64).mean() or 0.0)
+    value = one.value if one.value is not None or newest.is_empty() else float(newest.to_numpy().mean())
     told = f"Shown, not deciding: {found.words}{_rest(calibration, value)} {one.sentence}"
     nothing = {"verdict": Verdict.INCONCLUSIVE, "p": None, "examples": (), "since": None}
     return one.model_copy(update={**nothing, "value": value, "n": found.n, "sentence": told})

@@ -21,7 +21,8 @@ class Exchange(NamedTuple):
 
 def exchanges(database: Database, predictions: Iterable[str]) -> dict[str, Exchange]:
     """Those of these predictions that were answered without an error, and whose texts are there, by id."""
-    ids, found = sorted(set(predictions)), {}
+    ids = sorted(set(predictions))
+    found: dict[str, Exchange] = {}
     both = assignments.join(outcomes, assignments.c.prediction == outcomes.c.prediction)
     query = sa.select(assignments.c.prediction, assignments.c.input, outcomes.c.output).select_from(both)
     query = query.where(

@@ -97,7 +97,6 @@ def _judged(database: Database, every: list[Seen], ruler: Ruler, first: int, set
     opinions = people.opinions(said, ruler, settings.people)
     samples = [_drawn(one, settings) for one in every]
     texts = exchanges(database, [*opinions.ids, *chain.from_iterable(samples)])
-    samples = [[id for id in ids if id in texts] for ids in samples]
     # What is paid for first is what nothing can be said without.
     start = [ids for one, ids in zip(every, samples, strict=True) if one.window.number < first]
     wanted = dict.fromkeys(id for ids in (samples[-1], *start, opinions.ids) for id in ids if id in texts)
@@ -106,6 +105,8 @@ def _judged(database: Database, every: list[Seen], ruler: Ruler, first: int, set
     asking = Asking(database, settings, prompt_id, Known.of(said))
     judge, why = asking.run({id: _asked(template, texts[id], ruler) for id in wanted})
     verdicts = {} if judge is None else asking.verdicts(judge)
+    # Of customers who were erased there are verdicts and no texts.
+    samples = [[id for id in ids if id in texts or id in verdicts] for ids in samples]
     agreed = _calibrated(people.calls(opinions, texts, ruler), verdicts, settings)
     read = [verdicts[id] for id in samples[-1] if id in verdicts]
     unreadable = sum(one is None for one in read)

@@ -1,4 +1,4 @@
-"""Asks the judge what it has not been asked yet, and keeps each verdict in the prediction log as it comes."""
+"""Asks the judge what it has not been asked yet, and keeps the verdicts in the prediction log as they come."""
 
 import logging
 from collections.abc import Container, Mapping
@@ -70,6 +70,8 @@ class Asking:
         self.known = known
         self._database, self._settings, self._prompt_id = database, settings, prompt_id
         self._purse, self._came = Purse(settings), 0
+        # As many as are on their way may be lost by a kill; one transaction a verdict would take longer than the judge.
+        self._waiting: list[Feedback] = []
         self._answered: Judge | None = None
         # Questions that it does not take as such: too long, or against its rules.
         self._refused: set[str] = set()
@@ -107,11 +109,12 @@ class Asking:
 
     def _meet(self, wanted: Mapping[str, Messages], done: Container[str]) -> str | None:
         """Ask until there is an answer, which says who it is; why there is none."""
-        for id in [one for one in wanted if one not in done]:
+        left = [id for id in wanted if id not in done]
+        for id in left:
             why = self._ask({id: wanted[id]})
             if why is not None or self._answered is not None:
                 return why
-        return "it refuses every question"
+        return "it refuses every question" if left else None
 
     def _ask(self, wanted: Mapping[str, Messages]) -> str | None:
         ids = list(wanted)
@@ -130,6 +133,8 @@ class Asking:
             raise
         except Error as error:
             return error.problem
+        finally:
+            self._flush()
 
     def _keep(self, id: str, answer: Completion) -> None:
         judge = prompt.identified(self._settings.model, self._prompt_id, answer)
@@ -142,7 +147,14 @@ class Asking:
             score=prompt.verdict(answer),
             comment=judge.model_dump_json(),
         )
-        self._database.add([feedback])
         self._answered, self._came = judge, self._came + 1
         self.known.judges.setdefault(judge.id, judge)
         self.known.verdicts.setdefault(judge.id, {}).setdefault(id, feedback.score)
+        self._waiting.append(feedback)
+        if len(self._waiting) >= self._settings.concurrent:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._database.add(self._waiting)
+            self._waiting.clear()

@@ -56,15 +56,16 @@ def calls(opinions: Opinions, texts: Mapping[str, Exchange], ruler: Ruler) -> di
     rows = opinions.said.filter(pl.col("prediction").is_in(list(opinions.ids))).sort("prediction")
     found = {}
     for id, unit, label, score in rows.select("prediction", "unit", "label", "score").iter_rows():
-        value = None if id not in texts else _value(id, label, score, texts[id].output, ruler)
-        if value is not None:
-            found[id] = Call(unit, value == 1)
+        if label is not None and is_answer(label, ruler.task):
+            score = _score(id, label, texts.get(id), ruler)
+        if score in (0, 1):
+            found[id] = Call(unit, score == 1)
     return found
 
 
-def _value(id: str, label: str | None, score: float | None, output: str, ruler: Ruler) -> float | None:
+def _score(id: str, label: str, texts: Exchange | None, ruler: Ruler) -> float | None:
     scorer = scoring.find([ruler.params.gate.primary])[0]
-    if label is not None and is_answer(label, ruler.task) and scorer.function is not None:
-        value = scoring.score(scorer, label, output, ruler.task, id)
-        score = value if value is None or scorer.higher_is_better else 1 - value
-    return score if score in (0, 1) else None
+    if texts is None or scorer.function is None:
+        return None
+    value = scoring.score(scorer, label, texts.output, ruler.task, id)
+    return value if value is None or scorer.higher_is_better else 1 - value
