@@ -20,6 +20,7 @@ from monitored import Traffic
 from trunkline import cli, params, prompts
 from trunkline.clients import predictions
 from trunkline.clients.predictions import Database
+from trunkline.params.judge import JudgeParams
 from trunkline.records.judgement import JUDGES, Judge
 from trunkline.records.monitoring import Monitoring, Signal
 from trunkline.records.prediction import Selection
@@ -166,6 +167,13 @@ def kept() -> pl.DataFrame:
 
 
 # --- a judge that people agree with
+
+
+def test_the_readmes_section_is_complete_and_starts_as_one_that_does_not_decide():
+    block = re.search(r"```yaml\n(judge:\n.*?)```", README.read_text(), re.DOTALL)
+    assert block is not None
+    read = JudgeParams.model_validate(yaml.safe_load(block[1])["judge"])
+    assert read.decides is None and read.usd is not None
 
 
 def test_a_judge_that_people_agree_with_finds_wrong_answers_that_nobody_has_labelled(traffic, judge):

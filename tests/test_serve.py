@@ -287,8 +287,15 @@ def test_feedback_meets_its_prediction(world):
 
 @pytest.mark.parametrize(
     "change",
-    [{"prediction": "7"}, {"prediction": None}, {"source": ""}, {"label": None}, {"score": "high"}, {"extra": 1}]
-    + [{"source": "judge:0123456789ab"}],
+    [
+        {"prediction": "7"},
+        {"prediction": None},
+        {"source": ""},
+        {"source": "judge:0123456789ab"},
+        {"label": None},
+        {"score": "high"},
+        {"extra": 1},
+    ],
     ids=str,
 )
 def test_feedback_that_says_nothing_or_of_nothing_or_for_the_judge_is_refused(world, change):

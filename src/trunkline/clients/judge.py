@@ -20,7 +20,7 @@ Take = Callable[[int, Completion | None], None]
 
 
 class Purse:
-    """What may be spent: never more than that, as long as no token is less than a byte.
+    """What may be spent: never more than that, if no token is less than a byte, and no try without an answer costs.
 
     Args:
         settings: its budget and its price.
