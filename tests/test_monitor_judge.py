@@ -27,7 +27,7 @@ from trunkline.records.prediction import Selection
 from trunkline.verdict import Verdict
 
 KEY = "quality/judge"
-DAYS, SAMPLE, PEOPLE = 5, 30, 60
+DAYS, SAMPLE, PEOPLE = 5, 30, 80
 README = Path(__file__).parent.parent / "README.md"
 TEMPLATE = re.search(r"```jinja\n(.*?)```", README.read_text(), re.DOTALL)[1]
 JUDGE = Judge(
@@ -75,7 +75,7 @@ def section(url: str, **changes: object) -> dict[str, object]:
         "key": None,
         "usd_per_million": {"input": 1.0, "output": 4.0},
         "retries": 0,
-        "timeout": 20.0,
+        "timeout": 120.0,
         "concurrent": 4,
         "prompt": "data/prompts/judge.jinja",
         "max_new_tokens": 4,
@@ -177,15 +177,15 @@ def test_the_readmes_section_is_complete_and_starts_as_one_that_does_not_decide(
 
 
 def test_a_judge_that_people_agree_with_finds_wrong_answers_that_nobody_has_labelled(traffic, judge):
-    traffic.day(DAYS, count=60, right=0.1)
+    traffic.day(DAYS, count=60, right=0.0)
     code, signals, _ = monitor(DAYS + 1)
     one = signals[KEY]
     assert (code, one.verdict, one.direction, one.n) == (3, Verdict.FAIL, "up", SAMPLE)
     assert {key for key, other in signals.items() if other.verdict is Verdict.FAIL} == {KEY}
-    assert one.value is not None and one.value > 0.75 and one.reference is not None and one.reference < 0.5
+    assert one.value == 1.0 and one.reference is not None and one.reference < 0.5
     assert "answer that the judge calls wrong" in one.sentence
     assert "It agrees with people on 100.0 %" in one.sentence
-    assert f"Without its errors, about {100 * one.value:.1f} % are wrong." in one.sentence
+    assert "Without its errors, about 100.0 % are wrong." in one.sentence
     assert one.since == "2026-10-06T00:00:00+00:00"
     assert len(one.examples) == 5 and one.examples[0] in PAGE.read_text()
 
@@ -255,7 +255,7 @@ def shown(days: float) -> Signal:
 
 
 def test_a_judge_that_likes_everything_is_shown_and_does_not_decide(traffic, judge, capsys):
-    traffic.day(DAYS, count=60, right=0.1)
+    traffic.day(DAYS, count=60, right=0.0)
     judge.answer, judge.model = lambda content: "1", "kind"
     configure(section(judge.url, decides=judge_id(said="kind")))
     one = shown(DAYS + 1)
@@ -271,15 +271,15 @@ def judge_id(**changes: object) -> str:
 
 
 def test_a_calibrated_judge_decides_nothing_before_git_names_it(traffic, judge):
-    traffic.day(DAYS, count=60, right=0.1)
+    traffic.day(DAYS, count=60, right=0.0)
     configure(section(judge.url, decides=None))
     one = signal(DAYS + 1)
-    assert one.verdict is Verdict.INCONCLUSIVE and one.value is not None and one.value > 0.75
+    assert (one.verdict, one.value) == (Verdict.INCONCLUSIVE, 1.0)
     assert f"is calibrated; monitor.judge.decides: {JUDGE.id} lets it decide" in one.sentence
 
 
 def test_a_judge_that_changes_is_shown_with_what_changed_and_decides_when_git_names_it(traffic, judge):
-    traffic.day(DAYS, count=60, right=0.1)
+    traffic.day(DAYS, count=60, right=0.0)
     judge.model, judge.fingerprint = "large-2026-11", "<b>fp_2</b>"
     one = shown(DAYS + 1)
     told = "the model that answers is large-2026-11, not large-2026-08; its fingerprint is <b>fp_2</b>, not fp_1."
@@ -315,7 +315,7 @@ def test_a_judge_that_changes_while_it_is_asked_has_not_read_the_sample(traffic,
 
 @pytest.mark.parametrize("answer", [lambda content: "The answer is right: 1", lambda content: texts(content)[0]])
 def test_a_judge_that_talks_is_not_measured_and_not_asked_again(traffic, judge, answer):
-    traffic.day(DAYS, count=60, right=0.1)
+    traffic.day(DAYS, count=60, right=0.0)
     judge.answer = answer
     one = signal(DAYS + 1)
     assert one.verdict is Verdict.INCONCLUSIVE
@@ -443,7 +443,7 @@ def send(traffic: Traffic, number: int, text: str) -> None:
 
 def test_who_posts_verdicts_of_the_judge_is_no_judge(traffic, judge):
     """Without a description that has its hash, a verdict tells of no judge: it is read by nobody else's name."""
-    ids = traffic.day(DAYS, count=60, right=0.1)
+    ids = traffic.day(DAYS, count=60, right=0.0)
     for id in ids[:5]:
         said = logged.said(traffic.find(id).assignment, id=predictions.new_id(), source=JUDGES + "000000000000")
         traffic.add(said.model_copy(update={"comment": JUDGE.model_dump_json(), "label": None}))
@@ -452,7 +452,7 @@ def test_who_posts_verdicts_of_the_judge_is_no_judge(traffic, judge):
 
 
 def test_customers_who_are_erased_take_their_texts_along_and_leave_the_counts(traffic, judge):
-    traffic.day(DAYS, count=60, right=0.1)
+    traffic.day(DAYS, count=60, right=0.0)
     before = signal(DAYS + 1)
     database = Database("sqlite:///log.sqlite")
     rows = kept()
