@@ -151,6 +151,7 @@ def judge(folder) -> Iterator["Server"]:
 def monitor(days: float = DAYS) -> tuple[int, dict[str, Signal], Monitoring]:
     code = cli.main(["monitor", "--until", monitored.after(days)])
     found = Monitoring.read(RECORD)
+    assert len({one.key for one in found.signals}) == len(found.signals)
     return code, {one.key: one for one in found.signals}, found
 
 
@@ -289,6 +290,8 @@ def test_a_judge_that_changes_is_shown_with_what_changed_and_decides_when_git_na
     configure(section(judge.url, decides=judge_id(said="large-2026-11", fingerprint="<b>fp_2</b>")))
     code, signals, _ = monitor(DAYS + 1)
     assert (code, signals[KEY].verdict) == (3, Verdict.FAIL)
+    configure(section("http://127.0.0.1:9"))
+    assert signal(DAYS).verdict is Verdict.PASS, "what the one that may decide has read is looked at as it was"
 
 
 def test_another_prompt_is_another_judge(folder, judge):
