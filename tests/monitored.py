@@ -175,6 +175,7 @@ class Traffic:
             first = logged.assigned(
                 time=moment,
                 unit=f"u-{self._units}",
+                customer=f"c-{self._units}",
                 arm="stable",
                 weight=0.0,
                 rollout=None,

@@ -85,6 +85,11 @@ def test_all_mistakes_are_told_at_once_with_their_path_and_value(tmp_path):
         ({"monitor__features": ["pii", "pii"]}, "features repeats one"),
         ({"monitor__features": ["mood"]}, "monitor.features"),
         ({"monitor__needs": []}, "monitor.needs"),
+        ({"monitor__sources": ["agent", "judge:0123456789ab"]}, "monitor.sources.1.*only people's word"),
+        ({"retrain__sources": ["judge:0123456789ab"]}, "retrain.sources.0.*only people's word"),
+        ({"monitor__judge": {"url": "https://llm.example.com"}}, "monitor.judge.model: Field required"),
+        ({"monitor__judge": {"agreement": 0.5}}, "monitor.judge.agreement"),
+        ({"monitor__judge": {"decides": "the good one"}}, "monitor.judge.decides"),
     ],
 )
 def test_a_mistake_is_named(tmp_path, changes, said):

@@ -117,12 +117,10 @@ def test_an_outcome_is_left_out_until_it_is_known(database):
     assert table(database, later=60.0).height == 1
 
 
-def test_a_score_is_a_row_of_its_own_at_its_time_the_first_of_others_than_production(database):
+def test_a_score_is_a_row_of_its_own_at_its_time_the_first_of_others_than_production_and_its_judge(database):
     one = asked()
-    scores = [
-        logged.said(one, time=logged.NOW + n * SECOND, source=source, score=score)
-        for n, source, score in ((5, "production", 1.0), (6, "judge", 7.0), (7, "judge", 0.25), (8, "agent", 0.75))
-    ]
+    said = ((4, "judge:01", 1.0), (5, "production", 1.0), (6, "judge", 7.0), (7, "judge", 0.25), (8, "agent", 0.75))
+    scores = [logged.said(one, time=logged.NOW + n * SECOND, source=source, score=score) for n, source, score in said]
     database.add([one, logged.ended(one, time=logged.NOW + SECOND), *scores])
     first, second = table(database).iter_rows(named=True)
     assert (first["late"], first["score"]) == (False, None)

@@ -287,10 +287,18 @@ def test_feedback_meets_its_prediction(world):
 
 @pytest.mark.parametrize(
     "change",
-    [{"prediction": "7"}, {"prediction": None}, {"source": ""}, {"label": None}, {"score": "high"}, {"extra": 1}],
+    [
+        {"prediction": "7"},
+        {"prediction": None},
+        {"source": ""},
+        {"source": "judge:0123456789ab"},
+        {"label": None},
+        {"score": "high"},
+        {"extra": 1},
+    ],
     ids=str,
 )
-def test_feedback_that_says_nothing_or_of_nothing_is_refused(world, change):
+def test_feedback_that_says_nothing_or_of_nothing_or_for_the_judge_is_refused(world, change):
     known = {"prediction": predictions.new_id(), "source": "agent", "label": "x"}
     answer = world.post("/v1/feedback", **(known | change))
     assert (answer.status_code, answer.json()["error_type"]) == (422, "validation")

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from trunkline.params.judge import JudgeParams, Person
 from trunkline.params.serve import EngineParams
 from trunkline.params.types import Count, OpenShare, Positive, Section, Share
 
@@ -63,11 +64,12 @@ class MonitorParams(Section):
     clear: OpenShare
     tolerated: ToleratedParams
     features: tuple[Feature, ...]
-    sources: tuple[str, ...]
+    sources: tuple[Person, ...]
     usd_per_1000: Positive | None
     needs: tuple[Literal["serving", "drift", "quality", "cost", "provider"], ...] = Field(min_length=1)
     examples: Annotated[int, Field(ge=0)]
     asked: AskedParams
+    judge: JudgeParams | None
 
     @model_validator(mode="after")
     def _windows_hold_what_is_looked_at_together(self) -> "MonitorParams":

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from trunkline.params.judge import Person
 from trunkline.params.types import Count, Section
 
 # As GitHub names users and, after a slash, an organization's teams.
@@ -13,7 +14,7 @@ Reviewer = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+(/[\w.-]+)?$")]
 class RetrainParams(Section):
     """Which new rows are learned from, and when."""
 
-    sources: tuple[Annotated[str, Field(min_length=1)], ...]
+    sources: tuple[Person, ...]
     drop: str | None = Field(min_length=1)
     opt_out: str | None = Field(min_length=1)
     min_rows: Count

@@ -34,7 +34,7 @@ class Signal(Record):
     Attributes:
         key: stable name, such as ``drift/rare_tokens``: one alert and one issue each.
         kind: what it is about.
-        verdict: ``pass``; ``inconclusive``: not measured; ``fail``: an alarm.
+        verdict: ``pass``; ``inconclusive``: not measured, or with a value, shown without deciding; ``fail``: an alarm.
         value: in the newest window; None where it was not measured.
         reference: what the release's own reference gives; None where there is none.
         effect: how far from the reference, in the unit that ``sentence`` names; None where not measured.

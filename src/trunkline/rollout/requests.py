@@ -14,6 +14,7 @@ import polars as pl
 
 from trunkline import assignment, faults
 from trunkline.errors import Error
+from trunkline.records.judgement import JUDGES
 from trunkline.records.rollout import LATE, LOG_COLUMNS, AmountMetric, EventMetric, Plan, ScoreMetric
 
 # The source of what production itself answered, which says nothing about it.
@@ -108,14 +109,15 @@ def _column(name: str) -> pl.Expr:
 
 
 def _scores(window: pl.DataFrame, feedback: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    """A row for the first score of each prediction that others than production gave."""
-    said = feedback.filter(pl.col("score").is_between(0, 1) & (pl.col("source") != OURSELVES))
+    """A row for the first score of each prediction that others than production, and than its judge, gave."""
+    others = (pl.col("source") != OURSELVES) & ~pl.col("source").str.starts_with(JUDGES)
+    said = feedback.filter(pl.col("score").is_between(0, 1) & others)
     said = said.sort("time", "source", "score").unique("prediction", keep="first", maintain_order=True)
     rows = window.join(said.select("prediction", "score", said="time"), on="prediction")
-    others = [pl.lit(None).alias(name) for name in names if name != SCORE]
+    empty = [pl.lit(None).alias(name) for name in names if name != SCORE]
     time = pl.max_horizontal("said", "known")
     place = ("prediction", "unit", "arm", "weight")
-    return rows.select(*place, "score", *others, time=time, **{LATE: pl.lit(True)})
+    return rows.select(*place, "score", *empty, time=time, **{LATE: pl.lit(True)})
 
 
 def _stood_in(window: pl.DataFrame, salt: str | None) -> pl.DataFrame:

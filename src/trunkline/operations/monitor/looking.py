@@ -13,7 +13,7 @@ from trunkline.drift.observed import Seen
 from trunkline.drift.quality import Track
 from trunkline.drift.watched import Against, Watched
 from trunkline.drift.windows import Window
-from trunkline.operations.monitor import reading, reference
+from trunkline.operations.monitor import judge, reading, reference
 from trunkline.operations.monitor.reading import Ruler
 from trunkline.operations.monitor.reference import Reference
 from trunkline.operations.monitor.served import Served
@@ -65,11 +65,14 @@ def look(params: Params, release: Served, until: datetime) -> Looked:
         every = [reading.window(database, ruler, one) for one in chosen]
         if not every:
             return _too_early(params, release, things, windows.at(release.since, 0, settings.hours))
+        judged = judge.look(database, every, ruler, rule.first)
+        every, things = judged.seen, (*things, *judged.things)
         start = [one for one in every if one.window.number < rule.first]
         seen = [one for one in every if one.window.number >= ended - settings.windows]
-        steps = judging.series(seen, things, _tables(known, start), rule)
+        tables = _tables(known, start)
+        steps = judging.series(seen, things, tables, rule)
         track = None if known.proven is None else quality.track(seen, known.proven, rule)
-        told = signals.compared(seen, things, steps, _missing(known, params), rule)
+        told = judged.told(signals.compared(seen, things, steps, _missing(known, params), rule), seen, tables, rule)
         told.append(quality.signal(seen, known.proven, track, known.unproven, rule))
         told.append(signals.cost(seen, settings.usd_per_1000, rule))
         told.append(signals.provider(every, rule.first, release.name, release.before, _recorded(release)))
@@ -147,7 +150,8 @@ def _too_early(params: Params, release: Served, things: Sequence[Watched], first
         ("cost/usd_per_1000", "cost"),
         ("provider/engine", "provider"),
     )
-    names = [*((one.key, one.kind) for one in things), *others]
+    read = [] if params.monitor.judge is None else [judge.WATCHED]
+    names = [*((one.key, one.kind) for one in (*things, *read)), *others]
     told = tuple(signals.unmeasured(key, kind, 0, why) for key, kind in names)
     found = Monitoring(
         model=params.project.name,

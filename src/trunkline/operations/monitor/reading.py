@@ -87,14 +87,14 @@ def _losses(frame: pl.DataFrame, said: pl.DataFrame, ruler: Ruler) -> tuple[Floa
         return np.empty(0), ()
     found = []
     for id, label, output in rows.select("prediction", "label", "output").iter_rows():
-        value = scoring.score(scorer, label, output, ruler.task, id) if _is_answer(label, ruler.task) else None
+        value = scoring.score(scorer, label, output, ruler.task, id) if is_answer(label, ruler.task) else None
         if value is not None and 0 <= value <= 1:
             found.append((1 - value if scorer.higher_is_better else value, id))
     losses = np.array([loss for loss, _ in found], dtype=np.float64)
     return losses, tuple(id for loss, id in sorted(found, key=lambda one: -one[0]) if loss > 0)
 
 
-def _is_answer(label: str, task: Task) -> bool:
+def is_answer(label: str, task: Task) -> bool:
     """Whether a label is a whole answer of the task, and not a word about one such as ``wrong``."""
     answer = task.answer
     if answer.format == "json":

@@ -117,7 +117,8 @@ def _alarm(one: Signal) -> Alarm:
 
 def _row(one: Signal) -> Row:
     show = number if one.kind == "cost" else share
-    verdict = "not measured" if one.verdict is Verdict.INCONCLUSIVE else str(one.verdict)
+    undecided = "not measured" if one.value is None else "shown"
+    verdict = undecided if one.verdict is Verdict.INCONCLUSIVE else str(one.verdict)
     return Row(one.key, verdict, show(one.value), show(one.reference), f"{one.n:,}", one.sentence)
 
 

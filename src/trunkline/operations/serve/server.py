@@ -17,6 +17,7 @@ from trunkline.operations.serve import dialects, gateway, requests
 from trunkline.operations.serve.dialects import Read
 from trunkline.operations.serve.gateway import HEADERS, Gateway
 from trunkline.operations.serve.refusals import Refused, from_failure
+from trunkline.records.judgement import JUDGES
 from trunkline.records.prediction import Feedback
 from trunkline.records.serving import Failure
 from trunkline.wire import openai, tgi
@@ -120,6 +121,8 @@ async def _feedback(request: web.Request) -> web.Response:
         feedback = Feedback.model_validate({**said, "id": predictions.new_id(), "time": datetime.now(UTC)})
     except ValidationError as error:
         raise Failure("invalid", mistakes(error)) from None
+    if feedback.source.startswith(JUDGES):
+        raise Failure("invalid", f"source: {JUDGES}... is the monitor's own")
     try:
         here.log.record(feedback)
     except Full:
