@@ -256,32 +256,6 @@ def test_a_failure_is_ours_unless_a_client_left_or_a_guard_refused_what_was_aske
     assert found["guard:pii@1"].to_list() == [True, False, False, False, True, None, False]
 
 
-def test_totals_count_predictions_and_leave_out_what_was_not_measured():
-    frame = observed.measured(
-        rows(["a", "a", "b", "c"], usd=[0.001, 0.003, None, None], tokens_in=[10, 20, 5, None]), ()
-    )
-    totals = observed.totals(frame, ())
-    assert (totals.predictions, totals.conversations, totals.failed) == (4, 3, 0.0)
-    assert totals.usd_per_1000 == pytest.approx(2.0)
-    assert totals.usd_per_million == pytest.approx(0.004 / 40 * 1e6)
-    assert (totals.tokens_in, totals.ttft_ms) == (pytest.approx(35 / 3), None)
-
-
-def test_an_empty_window_measured_nothing():
-    totals = observed.totals(observed.measured(rows([]), ("pii@1",)), ("pii@1",))
-    assert (totals.predictions, totals.failed, totals.latency_ms, totals.usd_per_1000) == (0, None, None, None)
-
-
-def test_a_conversation_counts_once_however_often_it_writes():
-    units = [f"u-{number}" for number in range(50) for _ in range(number % 5 + 1)]
-    frame = rows(units)
-    found = observed.conversations(frame, 1000)
-    assert sorted(found["unit"]) == sorted(set(units))
-    fewer = observed.conversations(frame.sample(fraction=1, shuffle=True, seed=3), 20)
-    assert fewer.equals(observed.conversations(frame, 20)), "the same are drawn, in whatever order rows come"
-    assert fewer.height == 20
-
-
 # --- alarms over windows
 
 

@@ -60,18 +60,17 @@ class Values(NamedTuple):
     """What is known of one thing, one value a conversation, and the predictions that they are of, if any."""
 
     values: NDArray[Any]
-    ids: NDArray[Any]
+    ids: pl.Series
 
 
 def values(frame: pl.DataFrame, column: str) -> Values:
     """The values of a table's column that are not null; none where it has no such column."""
     if column not in frame.columns:
-        return Values(np.empty(0), np.empty(0, dtype=object))
-    every = frame[column].to_list()
-    known = np.array([value is not None for value in every], dtype=np.bool_)
+        return Values(np.empty(0), pl.Series(dtype=pl.String))
+    known = frame.filter(pl.col(column).is_not_null())
     kind = {pl.String: object, pl.Boolean: np.bool_}.get(type(frame.schema[column]), np.float64)
-    ids = np.array(frame["prediction"].to_list() if "prediction" in frame.columns else every, dtype=object)
-    return Values(np.array([value for value in every if value is not None], dtype=kind), ids[known])
+    ids = known["prediction"] if "prediction" in known.columns else known[column]
+    return Values(known[column].to_numpy().astype(kind), ids)
 
 
 def compare(watched: Watched, here: Values, there: Values, terms: Terms) -> Compared | None:
@@ -98,7 +97,7 @@ def compare(watched: Watched, here: Values, there: Values, terms: Terms) -> Comp
 def _flag(watched: Watched, here: Values, there: Values, terms: Terms) -> Compared:
     counts = Counts(int(here.values.sum()), here.values.size, int(there.values.sum()), there.values.size)
     limit = exact.limit(counts, terms.level)
-    return _one(watched.told(0.0, ""), counts, limit, tuple(here.ids[here.values][: terms.examples]))
+    return _one(watched.told(0.0, ""), counts, limit, tuple(here.ids.filter(here.values).head(terms.examples)))
 
 
 def _most(watched: Watched, here: Values, there: Values, terms: Terms) -> Compared:
@@ -108,7 +107,7 @@ def _most(watched: Watched, here: Values, there: Values, terms: Terms) -> Compar
     counts = Counts(int(found.window.sum()), here.values.size, int(found.reference.sum()), there.values.size)
     limit = exact.limit(counts, terms.level, of_all=True)
     order = np.argsort(-here.values, kind="stable")[: min(terms.examples, counts.hits)]
-    return _one(watched.told(found.at, ""), counts, limit, tuple(here.ids[order]))
+    return _one(watched.told(found.at, ""), counts, limit, tuple(here.ids.gather(order)))
 
 
 def _one(told: str, counts: Counts, limit: float | None, examples: tuple[str, ...]) -> Compared:
@@ -131,5 +130,5 @@ def _labels(watched: Watched, here: Values, there: Values, terms: Terms) -> Comp
     apart = -sum(one[1] for one in found) / 2
     # Where a value became rare, what came in its place says more than its few conversations.
     risen = max(found, key=lambda one: one[4].share - one[4].reference_share)[3]
-    examples = here.ids[here.values == (value if direction == "up" else risen)][: terms.examples]
+    examples = here.ids.filter(here.values == (value if direction == "up" else risen)).head(terms.examples)
     return Compared(counts, p, direction, watched.told(0.0, value), apart, None, tuple(examples))
