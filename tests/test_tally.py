@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from test_drift import rows
@@ -99,6 +99,7 @@ LOST = st.just(dict.fromkeys(rows([]).columns[2:]))
 LOGS = st.lists(st.tuples(st.integers(0, 9), ANSWERED | LOST), max_size=40)
 
 
+@settings(deadline=None, max_examples=40)
 @given(LOGS, st.integers(1, 12), st.data())
 def test_pieces_in_any_order_come_to_what_the_whole_table_does(log, most, data):
     units = [f"u-{unit}" for unit, _ in log]

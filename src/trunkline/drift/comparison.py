@@ -13,6 +13,8 @@ from trunkline.drift.watched import Watched
 
 # A conversation is extreme that is in this part of window and reference together.
 PART = 0.05
+# Beyond the reference are larger amounts than all but this part of it has.
+FEW = 0.02
 
 
 class Compared(NamedTuple):
@@ -91,6 +93,8 @@ def compare(watched: Watched, here: Values, there: Values, terms: Terms) -> Comp
         return _labels(watched, here, there, terms)
     if watched.form == "flag":
         return _flag(watched, here, there, terms)
+    if watched.form == "beyond":
+        return _beyond(watched, here, there, terms)
     return _most(watched, here, there, terms)
 
 
@@ -106,8 +110,18 @@ def _most(watched: Watched, here: Values, there: Values, terms: Terms) -> Compar
         found = exact.Extreme(here.values > np.inf, there.values > np.inf, float(here.values[0]))
     counts = Counts(int(found.window.sum()), here.values.size, int(found.reference.sum()), there.values.size)
     limit = exact.limit(counts, terms.level, of_all=True)
+    return _one(watched.told(found.at, ""), counts, limit, _first(here, counts, terms))
+
+
+def _beyond(watched: Watched, here: Values, there: Values, terms: Terms) -> Compared:
+    counts, at = exact.beyond(here.values, there.values, FEW)
+    return _one(watched.told(at, ""), counts, exact.limit(counts, terms.level), _first(here, counts, terms))
+
+
+def _first(here: Values, counts: Counts, terms: Terms) -> tuple[str, ...]:
+    """Those with the largest amounts."""
     order = np.argsort(-here.values, kind="stable")[: min(terms.examples, counts.hits)]
-    return _one(watched.told(found.at, ""), counts, limit, tuple(here.ids.gather(order)))
+    return tuple(here.ids.gather(order))
 
 
 def _one(told: str, counts: Counts, limit: float | None, examples: tuple[str, ...]) -> Compared:
