@@ -94,6 +94,9 @@ def fill(url: str, rows: int) -> None:
     if lite:
         raw.execute("PRAGMA synchronous=OFF")
         raw.execute("PRAGMA cache_size=-400000")
+    else:
+        raw.cursor().execute("SET statement_timeout = 0")
+        raw.cursor().execute("SET maintenance_work_mem = '512MB'")
     for batch in batches(rows):
         (_insert if lite else _copy)(raw, batch)
     for index in indexes:

@@ -18,7 +18,6 @@ from trunkline.drift.exact import Floats
 from trunkline.drift.observed import Totals
 from trunkline.drift.watched import GUARD
 
-_ENGINE = ("engine_model", "engine_fingerprint")
 _KEPT = ("latency_ms", "ttft_ms", "usd")
 _COUNTED = ("tokens_in", "tokens_out")
 
@@ -41,7 +40,7 @@ class Tally:
         self._hashes: list[NDArray[np.uint64]] = []
         self._largest = 2**64 - 1
         self._drawn: pl.DataFrame | None = None
-        self._engines: pl.DataFrame | None = None
+        self._engines: dict[tuple[str, str], list[str]] = {}
 
     def add(self, piece: pl.DataFrame) -> None:
         """Count rows of the log in; one prediction must not come twice.
@@ -85,16 +84,15 @@ class Tally:
 
     def engines(self) -> dict[tuple[str, str], tuple[str, ...]]:
         """Who answered, as the engines said: model and fingerprint, each with its first predictions."""
-        grouped = self._engines.group_by(_ENGINE).agg(pl.col("prediction").sort()).sort(_ENGINE)
-        return {(model, fingerprint): tuple(ids) for model, fingerprint, ids in grouped.iter_rows()}
+        return {name: tuple(self._engines[name]) for name in sorted(self._engines)}
 
     def _name_engines(self, frame: pl.DataFrame) -> None:
-        known = frame.filter(pl.col("engine_model").is_not_null()).select(
-            "prediction", "engine_model", pl.col("engine_fingerprint").fill_null("")
-        )
-        every = known if self._engines is None else pl.concat([self._engines, known])
-        first = every.group_by(_ENGINE).agg(pl.col("prediction").bottom_k(self._examples))
-        self._engines = first.explode("prediction").select(known.columns)
+        known = frame.filter(pl.col("engine_model").is_not_null())
+        names = ("engine_model", pl.col("engine_fingerprint").fill_null(""))
+        first = known.group_by(*names).agg(pl.col("prediction").bottom_k(self._examples))
+        for model, fingerprint, ids in first.iter_rows():
+            before = self._engines.get((model, fingerprint), [])
+            self._engines[model, fingerprint] = sorted([*before, *ids])[: self._examples]
 
     def _draw(self, frame: pl.DataFrame) -> None:
         """Keep the rows of the conversations with the smallest hashes.
@@ -111,7 +109,8 @@ class Tally:
         if drawn.height > self._most:
             drawn = drawn.bottom_k(self._most, by="hash")
             self._largest = int(drawn["hash"].max())  # type: ignore[arg-type] - there are rows
-        self._drawn = drawn
+        # Written anew: texts of a frame that was filtered keep all those alive that they once stood among.
+        self._drawn = pl.DataFrame(drawn.rows(), schema=drawn.schema, orient="row")
 
 
 class _Sum:
