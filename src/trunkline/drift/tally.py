@@ -108,7 +108,7 @@ class Tally:
         drawn = observed.conversations(rows if self._drawn is None else pl.concat([self._drawn, rows]))
         if drawn.height > self._most:
             drawn = drawn.bottom_k(self._most, by="hash")
-            self._largest = int(drawn["hash"].max())  # type: ignore[arg-type] - there are rows
+            self._largest = int(drawn["hash"].to_numpy().max())
         # Written anew: texts of a frame that was filtered keep all those alive that they once stood among.
         self._drawn = pl.DataFrame(drawn.rows(), schema=drawn.schema, orient="row")
 
