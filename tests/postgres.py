@@ -51,6 +51,11 @@ class Postgres:
         self.stop()
         shutil.rmtree(self._folder)
 
+    @property
+    def process(self) -> int:
+        """The server's process; a connection's processor time is added to its own once that has ended."""
+        return int((self._data / "postmaster.pid").read_text().split()[0])
+
     def start(self) -> None:
         fsync = "on" if self._durable else "off"
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync={fsync}"

@@ -1,5 +1,6 @@
 """Drift: exact tests with limits, features, alarms whose rate holds over windows, labels against the holdout."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -21,6 +22,7 @@ from trunkline.drift.windows import Window
 from trunkline.verdict import Verdict
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
+BEYOND = Watched("drift/unknown_words", "drift", "training", "beyond", "unknown_words", "input of more than {share}")
 FLAG = Watched("drift/refusals", "drift", "holdout", "flag", "refusals", "answer that declines")
 MOST = Watched("drift/unknown_words", "drift", "training", "most", "unknown_words", "input of more than {share}")
 LABEL = Watched("drift/labels/intent", "drift", "holdout", "label", "label:intent", "answer with intent {value}")
@@ -98,6 +100,35 @@ def test_what_is_extreme_does_not_depend_on_who_is_in_the_window(pool, data, par
     assert 0 < extreme < len(pool)
     possible = [np.mean(values > at) for at in sorted(set(pool))[:-1]]
     assert abs(extreme / len(pool) - part) == pytest.approx(min(abs(share - part) for share in possible))
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 6), min_size=2, max_size=9), st.data(), st.sampled_from([0.0, 0.2, 0.5]))
+def test_beyond_the_reference_alarms_at_most_as_often_as_its_level_says(pool, data, part):
+    """All possible windows, each as likely, also where amounts are equal."""
+    size = data.draw(st.integers(1, len(pool) - 1))
+    chances = []
+    for chosen in itertools.combinations(range(len(pool)), size):
+        window = np.array([pool[place] for place in chosen], dtype=float)
+        reference = np.array([pool[place] for place in range(len(pool)) if place not in chosen], dtype=float)
+        counts, at = exact.beyond(window, reference, part)
+        assert (reference > at).sum() <= counts.reference_hits
+        chances.append(exact.chance(counts))
+    for level in sorted(set(chances)):
+        assert np.mean(np.array(chances) <= level + 1e-12) <= level + 1e-9
+
+
+def test_few_foreign_messages_among_many_usual_ones_are_found():
+    """A few in a hundred, of which each is far beyond: what the largest twentieth of all did not show."""
+    rng = np.random.default_rng(4)
+    usual = rng.exponential(0.02, 4000)
+    window = np.concatenate([rng.exponential(0.02, 190), np.full(10, 0.3)])
+    found = compare(BEYOND, table("unknown_words", window.tolist()), table("unknown_words", usual.tolist()), TERMS)
+    assert found is not None
+    assert found.p < 1e-4
+    assert 0.03 < found.effect < 0.07
+    most = compare(MOST, table("unknown_words", window.tolist()), table("unknown_words", usual.tolist()), TERMS)
+    assert most is not None and most.p > 1e-3
 
 
 @given(st.integers(0, 50), st.integers(0, 80))
@@ -254,32 +285,6 @@ def test_a_failure_is_ours_unless_a_client_left_or_a_guard_refused_what_was_aske
     assert found["failed"].to_list() == [False, True, True, False, False, True, True]
     assert found["latency_ms"].to_list() == [100.0, None, None, None, None, None, None]
     assert found["guard:pii@1"].to_list() == [True, False, False, False, True, None, False]
-
-
-def test_totals_count_predictions_and_leave_out_what_was_not_measured():
-    frame = observed.measured(
-        rows(["a", "a", "b", "c"], usd=[0.001, 0.003, None, None], tokens_in=[10, 20, 5, None]), ()
-    )
-    totals = observed.totals(frame, ())
-    assert (totals.predictions, totals.conversations, totals.failed) == (4, 3, 0.0)
-    assert totals.usd_per_1000 == pytest.approx(2.0)
-    assert totals.usd_per_million == pytest.approx(0.004 / 40 * 1e6)
-    assert (totals.tokens_in, totals.ttft_ms) == (pytest.approx(35 / 3), None)
-
-
-def test_an_empty_window_measured_nothing():
-    totals = observed.totals(observed.measured(rows([]), ("pii@1",)), ("pii@1",))
-    assert (totals.predictions, totals.failed, totals.latency_ms, totals.usd_per_1000) == (0, None, None, None)
-
-
-def test_a_conversation_counts_once_however_often_it_writes():
-    units = [f"u-{number}" for number in range(50) for _ in range(number % 5 + 1)]
-    frame = rows(units)
-    found = observed.conversations(frame, 1000)
-    assert sorted(found["unit"]) == sorted(set(units))
-    fewer = observed.conversations(frame.sample(fraction=1, shuffle=True, seed=3), 20)
-    assert fewer.equals(observed.conversations(frame, 20)), "the same are drawn, in whatever order rows come"
-    assert fewer.height == 20
 
 
 # --- alarms over windows

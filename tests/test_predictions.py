@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import logged
 from trunkline import cli, params
 from trunkline.clients import predictions
-from trunkline.clients.predictions import connection, ids, kept, moving, tables
+from trunkline.clients.predictions import connection, ids, kept, many, moving, tables
 from trunkline.clients.predictions.database import Database
 from trunkline.clients.predictions.spool import Spool
 from trunkline.errors import Error
@@ -568,3 +568,79 @@ def test_a_spool_takes_a_new_size_when_it_is_empty(tmp_path):
     spool = Spool(path, 1 << 17)
     assert spool.capacity > 1 << 16
     spool.close()
+
+
+# --- many predictions, piece by piece
+
+
+@pytest.fixture(params=[1, 3, 1000])
+def in_pieces(request, monkeypatch):
+    """However many rows a piece has."""
+    monkeypatch.setattr(many, "_AT_ONCE", request.param)
+    return request.param
+
+
+def test_pieces_hold_every_selected_prediction_once_and_no_text(database, in_pieces):
+    asked = [logged.assigned(unit=f"u-{n}", time=logged.NOW + timedelta(hours=n), rollout=None) for n in range(8)]
+    findings = [(), ("pii@1:12", "format@1"), (), (), (), (), ()]
+    ended = [logged.ended(one, findings=found) for one, found in zip(asked[:7], findings, strict=True)]
+    database.add([*asked, *ended, logged.assigned(release="m@v2")])
+    chosen = Selection(since=logged.NOW + timedelta(hours=1), until=logged.NOW + timedelta(hours=8), release="m@v1.1.0")
+    pieces = list(predictions.pieces(database, chosen))
+    assert all(piece.height <= in_pieces for piece in pieces)
+    found = pl.concat(pieces).sort("prediction")
+    window = database.window(chosen)
+    assert found.equals(window.select(found.columns))
+    assert (found.height, found["status"].null_count()) == (7, 1)
+    assert not {"customer", "input", "output", "comment"} & set(found.columns)
+
+
+def test_of_nothing_there_is_one_empty_piece(database):
+    (only,) = predictions.pieces(database, Selection(release="m@v9.0.0"))
+    assert only.is_empty()
+    assert only.schema["findings"] == pl.List(pl.String)
+
+
+def test_texts_of_more_predictions_than_are_asked_for_at_once(database):
+    asked = [logged.assigned(input=f"message {n}") for n in range(1203)]
+    database.add([*asked, *[logged.ended(one, output=f"answer {n}") for n, one in enumerate(asked[1:], 1)]])
+    wanted = [one.prediction for one in asked]
+    found = predictions.texts(database, wanted).sort("prediction")
+    assert found["prediction"].to_list() == wanted
+    assert found["input"].to_list() == [f"message {n}" for n in range(1203)]
+    assert found["output"].to_list() == [None, *(f"answer {n}" for n in range(1, 1203))]
+    assert predictions.texts(database, []).columns == found.columns
+
+
+def test_what_people_said_is_of_their_sources_and_of_before_a_moment(database):
+    asked = [logged.assigned(time=logged.NOW + timedelta(days=day)) for day in (0, 1)]
+    later = logged.NOW + timedelta(hours=3)
+    told = [
+        logged.said(asked[0], label="second", time=logged.NOW + timedelta(hours=2)),
+        logged.said(asked[0], label="first", time=logged.NOW + timedelta(hours=1)),
+        logged.said(asked[0], label="too late", time=later),
+        logged.said(asked[0], label="of a model", source="judge"),
+        logged.said(asked[1], label="of another window"),
+    ]
+    database.add([*asked, *told])
+    chosen = Selection(since=logged.NOW, until=logged.NOW + timedelta(days=1))
+    found = predictions.said(database, chosen, ["agent", "customer"], later)
+    assert found["label"].to_list() == ["first", "second"]
+    assert found["unit"].to_list() == ["conversation-1"] * 2
+
+
+def test_a_window_is_read_by_its_indexes_alone(database):
+    plans: list[str] = []
+
+    def explain(connection, cursor, statement, parameters, context, several):
+        if statement.startswith("SELECT"):
+            rows = connection.connection.driver_connection.execute("EXPLAIN QUERY PLAN " + statement, parameters)
+            plans.extend(row[3] for row in rows)
+
+    sa.event.listen(database.engine, "after_cursor_execute", explain)
+    chosen = Selection(since=logged.NOW, until=logged.NOW + timedelta(days=1), release="m@v1", environment="production")
+    list(predictions.pieces(database, chosen))
+    predictions.said(database, chosen, ["agent"], logged.NOW)
+    predictions.texts(database, ["a", "b"])
+    assert len(plans) >= 6
+    assert not [plan for plan in plans if "SCAN" in plan]

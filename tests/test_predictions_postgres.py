@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import polars as pl
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -17,7 +18,7 @@ import postgres
 from test_predictions_faults import accepted_until_killed, logged_in, start_writer, wait_for
 from trunkline.clients import predictions
 from trunkline.clients.predictions import log as log_module
-from trunkline.clients.predictions import tables
+from trunkline.clients.predictions import many, tables
 from trunkline.clients.predictions.database import Database
 from trunkline.errors import Error
 from trunkline.records.prediction import Selection
@@ -197,4 +198,27 @@ def test_pairs_and_windows_tell_shadows_apart_as_on_sqlite(settings):
     pair = predictions.pairs(database, "r1").row(0, named=True)
     assert (pair["prediction"], pair["canary_format_ok"], pair["stable_format_ok"]) == (shadow.prediction, False, True)
     assert pair["agree"] is True
+    database.close()
+
+
+def test_pieces_of_a_window_are_as_on_sqlite_also_where_ids_do_not_go_with_time(settings, monkeypatch):
+    monkeypatch.setattr(many, "_AT_ONCE", 2)
+    asked = [logged.assigned(time=logged.NOW - timedelta(hours=n), unit=f"u-{n}") for n in range(6)]
+    database = Database(settings.database)
+    database.add([*asked, *map(logged.ended, asked[1:]), logged.said(asked[2]), logged.said(asked[5])])
+    chosen = Selection(since=logged.NOW - timedelta(hours=4), until=logged.NOW + timedelta(hours=1))
+    pieces = list(predictions.pieces(database, chosen))
+    assert [piece.height for piece in pieces] == [2, 2, 1]
+    found = pl.concat(pieces).sort("prediction")
+    window = database.window(chosen)
+    assert found.equals(window.select(found.columns))
+    assert found["findings"].to_list() == [None, *[["pii@1:0123456789ab"]] * 4]
+    assert predictions.said(database, chosen, ["agent"], logged.NOW)["unit"].to_list() == ["u-2"]
+    texts = predictions.texts(database, [asked[0].prediction, asked[1].prediction])
+    assert texts.sort("prediction").rows() == [
+        (asked[0].prediction, "My card is gone.", None),
+        (asked[1].prediction, "My card is gone.", logged.ended(asked[1]).output),
+    ]
+    (nothing,) = predictions.pieces(database, Selection(release="m@v9.0.0"))
+    assert nothing.is_empty()
     database.close()

@@ -13,6 +13,8 @@ from trunkline.drift.watched import Watched
 
 # A conversation is extreme that is in this part of window and reference together.
 PART = 0.05
+# Beyond the reference are larger amounts than all but this part of it has.
+FEW = 0.02
 
 
 class Compared(NamedTuple):
@@ -60,18 +62,17 @@ class Values(NamedTuple):
     """What is known of one thing, one value a conversation, and the predictions that they are of, if any."""
 
     values: NDArray[Any]
-    ids: NDArray[Any]
+    ids: pl.Series
 
 
 def values(frame: pl.DataFrame, column: str) -> Values:
     """The values of a table's column that are not null; none where it has no such column."""
     if column not in frame.columns:
-        return Values(np.empty(0), np.empty(0, dtype=object))
-    every = frame[column].to_list()
-    known = np.array([value is not None for value in every], dtype=np.bool_)
+        return Values(np.empty(0), pl.Series(dtype=pl.String))
+    known = frame.filter(pl.col(column).is_not_null())
     kind = {pl.String: object, pl.Boolean: np.bool_}.get(type(frame.schema[column]), np.float64)
-    ids = np.array(frame["prediction"].to_list() if "prediction" in frame.columns else every, dtype=object)
-    return Values(np.array([value for value in every if value is not None], dtype=kind), ids[known])
+    ids = known["prediction"] if "prediction" in known.columns else known[column]
+    return Values(known[column].to_numpy().astype(kind), ids)
 
 
 def compare(watched: Watched, here: Values, there: Values, terms: Terms) -> Compared | None:
@@ -92,13 +93,15 @@ def compare(watched: Watched, here: Values, there: Values, terms: Terms) -> Comp
         return _labels(watched, here, there, terms)
     if watched.form == "flag":
         return _flag(watched, here, there, terms)
+    if watched.form == "beyond":
+        return _beyond(watched, here, there, terms)
     return _most(watched, here, there, terms)
 
 
 def _flag(watched: Watched, here: Values, there: Values, terms: Terms) -> Compared:
     counts = Counts(int(here.values.sum()), here.values.size, int(there.values.sum()), there.values.size)
     limit = exact.limit(counts, terms.level)
-    return _one(watched.told(0.0, ""), counts, limit, tuple(here.ids[here.values][: terms.examples]))
+    return _one(watched.told(0.0, ""), counts, limit, tuple(here.ids.filter(here.values).head(terms.examples)))
 
 
 def _most(watched: Watched, here: Values, there: Values, terms: Terms) -> Compared:
@@ -107,8 +110,18 @@ def _most(watched: Watched, here: Values, there: Values, terms: Terms) -> Compar
         found = exact.Extreme(here.values > np.inf, there.values > np.inf, float(here.values[0]))
     counts = Counts(int(found.window.sum()), here.values.size, int(found.reference.sum()), there.values.size)
     limit = exact.limit(counts, terms.level, of_all=True)
+    return _one(watched.told(found.at, ""), counts, limit, _first(here, counts, terms))
+
+
+def _beyond(watched: Watched, here: Values, there: Values, terms: Terms) -> Compared:
+    counts, at = exact.beyond(here.values, there.values, FEW)
+    return _one(watched.told(at, ""), counts, exact.limit(counts, terms.level), _first(here, counts, terms))
+
+
+def _first(here: Values, counts: Counts, terms: Terms) -> tuple[str, ...]:
+    """Those with the largest amounts."""
     order = np.argsort(-here.values, kind="stable")[: min(terms.examples, counts.hits)]
-    return _one(watched.told(found.at, ""), counts, limit, tuple(here.ids[order]))
+    return tuple(here.ids.gather(order))
 
 
 def _one(told: str, counts: Counts, limit: float | None, examples: tuple[str, ...]) -> Compared:
@@ -131,5 +144,5 @@ def _labels(watched: Watched, here: Values, there: Values, terms: Terms) -> Comp
     apart = -sum(one[1] for one in found) / 2
     # Where a value became rare, what came in its place says more than its few conversations.
     risen = max(found, key=lambda one: one[4].share - one[4].reference_share)[3]
-    examples = here.ids[here.values == (value if direction == "up" else risen)][: terms.examples]
+    examples = here.ids.filter(here.values == (value if direction == "up" else risen)).head(terms.examples)
     return Compared(counts, p, direction, watched.told(0.0, value), apart, None, tuple(examples))

@@ -7,7 +7,10 @@ drawn, as all of them are counted: Pitman 1937, Lehmann and Romano, Testing Stat
 15.2). Nothing is assumed about distributions, and how little the reference holds is accounted for.
 
 An amount becomes such a feature by a threshold that is found in window and reference together, so that the
-argument holds as it is.
+argument holds as it is. Or by one that so many of the reference are beyond: that ``hits`` of the window or more are
+beyond it too means that of the ``hits + few`` largest of all so many are the window's, whose chance is the same tail
+(the precedence test: Balakrishnan and Ng, Precedence-Type Tests, 2006, ch. 3). Few messages of a new kind among many
+usual ones are found sooner so, as they are far beyond, and how many they are is not bounded by a share of all.
 """
 
 from typing import Literal, NamedTuple
@@ -104,6 +107,21 @@ def limit(counts: Counts, level: float, of_all: bool = False) -> float | None:
         middle = (low + high) // 2
         low, high = (low, middle) if alarms(middle) else (middle + 1, high)
     return high / counts.size
+
+
+def beyond(window: Floats, reference: Floats, part: float) -> tuple[Counts, float]:
+    """How many of the window have larger amounts than all but a part of the reference, and that amount.
+
+    Equal amounts are not beyond, so the reference's hits are so many or fewer: then the chance is smaller than told.
+
+    Args:
+        window: (n,) amounts.
+        reference: (m,) amounts.
+        part: of the reference.
+    """
+    few = int(part * reference.size)
+    at = float(np.sort(reference)[-1 - few])
+    return Counts(int((window > at).sum()), window.size, few, reference.size), at
 
 
 def largest(window: Floats, reference: Floats, part: float) -> Extreme | None:

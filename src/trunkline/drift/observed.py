@@ -1,6 +1,5 @@
 """A window of the prediction log in numbers: what all predictions come to, and one row a conversation."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -79,54 +78,11 @@ def measured(frame: pl.DataFrame, guards: Iterable[str]) -> pl.DataFrame:
     )
 
 
-def totals(frame: pl.DataFrame, guards: Iterable[str]) -> Totals:
-    """What the rows of `measured` come to."""
-    known = frame.filter(pl.col("usd").is_not_null())
-    usd, *tokens = (_sum(known[name]) for name in ("usd", "tokens_in", "tokens_out"))
-    times = [frame["latency_ms"].quantile(part, "linear") for part in (0.5, 0.95)]
-    return Totals(
-        predictions=frame.height,
-        conversations=frame["unit"].n_unique(),
-        failed=_mean(frame["failed"]),
-        latency_ms=None if times[0] is None or times[1] is None else (times[0], times[1]),
-        ttft_ms=frame["ttft_ms"].quantile(0.95, "linear"),
-        tokens_in=_mean(frame["tokens_in"]),
-        tokens_out=_mean(frame["tokens_out"]),
-        usd_per_1000=1000 * usd / known.height if known.height else None,
-        usd_per_million=1e6 * usd / sum(tokens) if sum(tokens) else None,
-        guards={name: _mean(frame[GUARD + name]) or 0.0 for name in guards},
-    )
-
-
-def _mean(values: pl.Series) -> float | None:
-    known = values.drop_nulls().cast(pl.Float64).to_numpy()
-    return float(known.mean()) if known.size else None
-
-
-def _sum(values: pl.Series) -> float:
-    return float(values.drop_nulls().cast(pl.Float64).to_numpy().sum())
-
-
-def conversations(frame: pl.DataFrame, most: int) -> pl.DataFrame:
-    """One row a conversation, drawn by the prediction's random digits, and at most so many, drawn by their hash.
+def conversations(frame: pl.DataFrame) -> pl.DataFrame:
+    """One row a conversation, drawn by the prediction's random digits, in the order of predictions.
 
     Rows of one conversation resemble each other; with one row each they are independent of each other, and a window
     is comparable with a reference whose conversations are longer or shorter.
     """
-    drawn = frame.sort(pl.col("prediction").str.slice(-_RANDOM_DIGITS)).unique(
-        "unit", keep="first", maintain_order=True
-    )
-    if drawn.height > most:
-        digests = [hashlib.blake2b(unit.encode(), digest_size=8).hexdigest() for unit in drawn["unit"]]
-        drawn = drawn.with_columns(pl.Series("order", digests)).sort("order").head(most).drop("order")
-    return drawn.sort("prediction")
-
-
-def engines(frame: pl.DataFrame, examples: int) -> dict[tuple[str, str], tuple[str, ...]]:
-    """Who answered, as the engines said: model and fingerprint, each with its first predictions."""
-    known = frame.filter(pl.col("engine_model").is_not_null()).select(
-        "prediction", "engine_model", pl.col("engine_fingerprint").fill_null("")
-    )
-    ids = pl.col("prediction").sort().head(examples)
-    grouped = known.group_by("engine_model", "engine_fingerprint").agg(ids).sort("engine_model", "engine_fingerprint")
-    return {(model, fingerprint): tuple(found) for model, fingerprint, found in grouped.iter_rows()}
+    ordered = frame.sort(pl.col("prediction").str.slice(-_RANDOM_DIGITS), "prediction")
+    return ordered.unique("unit", keep="first", maintain_order=True).sort("prediction")

@@ -8,8 +8,9 @@ from trunkline.records import Answer
 from trunkline.records.monitoring import Kind
 from trunkline.words import number, plain, share
 
-# flag: the conversation has it or not. most: it is among those with the largest amounts. label: its value.
-Form = Literal["flag", "most", "label"]
+# flag: the conversation has it or not. most: it is among those with the largest amounts, of window and reference
+# together. beyond: its amount is larger than nearly all of the reference. label: its value.
+Form = Literal["flag", "most", "beyond", "label"]
 # training: the release's training data and holdout. holdout: its answers to the holdout. start: its first windows.
 Against = Literal["training", "holdout", "start"]
 
@@ -21,7 +22,7 @@ NAMES: dict[Against, str] = {
 }
 # The features of params.yaml: what they are compared with, their form, and the column that holds them.
 _FEATURES: dict[str, tuple[Against, Form, str]] = {
-    "unknown_words": ("training", "most", "input of which more than {share} of the words are unknown to training"),
+    "unknown_words": ("training", "beyond", "input of which more than {share} of the words are unknown to training"),
     "long_inputs": ("training", "most", "input longer than {amount} characters"),
     "short_inputs": ("training", "most", "input shorter than {minus} characters"),
     "symbols": ("training", "most", "input of which more than {share} of the characters are no letters"),

@@ -22,6 +22,7 @@ from trunkline.clients.predictions.kept import Kept
 from trunkline.clients.predictions.labelled import erased, labelled
 from trunkline.clients.predictions.log import REJECTED, Log, Status, oldest
 from trunkline.clients.predictions.lookup import erased_until, first_answer, nameless_texts, of_customer
+from trunkline.clients.predictions.many import pieces, said, texts
 from trunkline.clients.predictions.mirrored import PAIRS, pairs
 from trunkline.clients.predictions.spool import Full
 from trunkline.clients.predictions.tables import microseconds as moment
@@ -53,8 +54,11 @@ __all__ = [
     "of_customer",
     "oldest",
     "pairs",
+    "pieces",
     "reading",
     "recover",
+    "said",
+    "texts",
     "waiting",
 ]
 

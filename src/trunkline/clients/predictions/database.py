@@ -135,7 +135,7 @@ class Database:
         found = []
         with connection.transaction(self.engine, reads=True) as open_:
             for source in (assignments, assignments.join(outcomes, _same(outcomes)), _with_feedback()):
-                query = sa.select(sa.func.count()).select_from(source).where(*_conditions(selection))
+                query = sa.select(sa.func.count()).select_from(source).where(*conditions(selection))
                 found.append(int(open_.execute(query).scalar_one()))
         assigned, ended, said = found
         return assigned, ended, said
@@ -152,7 +152,7 @@ class Database:
                 continue
             having = [table.c[name] for table in tables if name in table.c and table in _tables(source)]
             columns.append(having[-1] if name in later else having[0])
-        query = sa.select(*columns).select_from(source).where(*_conditions(selection))
+        query = sa.select(*columns).select_from(source).where(*conditions(selection))
         with connection.transaction(self.engine, reads=True) as open_:
             rows = open_.execute(query.order_by(assignments.c.prediction)).fetchall()
         raw = {name: pl.Int64 if kind == _TIME else kind for name, kind in schema.items()}
@@ -215,7 +215,8 @@ def _tables(source: sa.FromClause) -> list[Any]:
     return [source.left, source.right] if isinstance(source, sa.Join) else [source]
 
 
-def _conditions(selection: Selection) -> list[sa.ColumnElement[bool]]:
+def conditions(selection: Selection) -> list[sa.ColumnElement[bool]]:
+    """What must hold of an assignment that is selected."""
     column = assignments.c
     found: list[sa.ColumnElement[bool]] = []
     found.append(column.shadow_of.is_not(None) if selection.shadow else column.shadow_of.is_(None))

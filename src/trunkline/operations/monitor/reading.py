@@ -8,10 +8,12 @@ import numpy as np
 import polars as pl
 
 from trunkline import scoring, transforms
+from trunkline.clients import predictions
 from trunkline.clients.predictions import Database
 from trunkline.drift import features, observed
 from trunkline.drift.exact import Floats
 from trunkline.drift.observed import Seen
+from trunkline.drift.tally import Tally
 from trunkline.drift.windows import Window
 from trunkline.params import Params
 from trunkline.records import Task
@@ -44,47 +46,50 @@ def window(database: Database, ruler: Ruler, where: Window) -> Seen:
     """
     settings = ruler.params.monitor
     chosen = Selection(since=where.since, until=where.until, release=ruler.release, environment=settings.environment)
-    frame = observed.measured(database.texts(chosen), ruler.guards)
-    counts = pl.col("source").is_in(settings.sources) & (pl.col("time") < ruler.until)
-    said = database.feedback(chosen).filter(counts).sort("time", "prediction")
-    drawn = observed.conversations(frame, settings.conversations.most)
-    losses, wrong = _losses(frame, said, ruler)
+    tally = Tally(ruler.guards, settings.conversations.most, settings.examples)
+    for piece in predictions.pieces(database, chosen):
+        tally.add(piece)
+    said = predictions.said(database, chosen, settings.sources, ruler.until)
+    losses, wrong = _losses(database, said, ruler)
     return Seen(
         window=where,
-        totals=observed.totals(frame, ruler.guards),
-        conversations=_featured(drawn, said, ruler),
-        engines=observed.engines(frame, settings.examples),
+        totals=tally.totals(),
+        conversations=_featured(database, tally.conversations(), said, ruler),
+        engines=tally.engines(),
         losses=losses,
         wrong=wrong,
     )
 
 
-def _featured(drawn: pl.DataFrame, said: pl.DataFrame, ruler: Ruler) -> pl.DataFrame:
+def _featured(database: Database, drawn: pl.DataFrame, said: pl.DataFrame, ruler: Ruler) -> pl.DataFrame:
     """Conversations with the features of their texts, and what people thought of them."""
     scores = said.filter(pl.col("score").is_not_null()).unique("prediction", keep="last")
     thought = scores.select("prediction", (-pl.col("score")).alias("displeasure"))
-    table = drawn.join(thought, on="prediction", how="left", maintain_order="left")
+    there = predictions.texts(database, drawn["prediction"].to_list())
+    for more in (thought, there):
+        drawn = drawn.join(more, on="prediction", how="left", maintain_order="left")
+    table = drawn.drop("input", "output")
     log = ruler.params.serve.log
     if log.input == "text" and ruler.known is not None:
         texts = pl.Series([_transformed(text, ruler.task) for text in drawn["input"]], dtype=pl.String)
         table = table.hstack(features.of_inputs(texts, ruler.known))
     if log.output == "text":
         table = table.hstack(features.of_outputs(drawn["output"].to_list(), ruler.task))
-    return table.drop("customer", "input", "output")
+    return table
 
 
 def _transformed(text: str | None, task: Task) -> str | None:
     return None if text is None else transforms.apply(task.transforms, text)
 
 
-def _losses(frame: pl.DataFrame, said: pl.DataFrame, ruler: Ruler) -> tuple[Floats, tuple[str, ...]]:
+def _losses(database: Database, said: pl.DataFrame, ruler: Ruler) -> tuple[Floats, tuple[str, ...]]:
     """How wrong the answers were of which somebody told the right one, and the ids of the worst."""
     labelled = said.filter(pl.col("label").is_not_null()).unique("prediction", keep="last")
-    rows = frame.join(labelled.select("prediction", "label"), on="prediction", how="inner")
-    rows = observed.conversations(rows.filter(pl.col("output").is_not_null()), max(rows.height, 1))
     scorer = scoring.find([ruler.params.gate.primary])[0]
     if ruler.params.serve.log.output != "text" or scorer.function is None:
         return np.empty(0), ()
+    there = predictions.texts(database, labelled["prediction"].to_list()).filter(pl.col("output").is_not_null())
+    rows = observed.conversations(labelled.join(there, on="prediction", how="inner"))
     found = []
     for id, label, output in rows.select("prediction", "label", "output").iter_rows():
         value = scoring.score(scorer, label, output, ruler.task, id) if is_answer(label, ruler.task) else None
