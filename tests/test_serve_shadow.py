@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import pytest
 import requests
 
 import gateways
+import rollout_logs
 from gateways import ANSWER, MESSAGE, SALT, World, wait
 from trunkline.clients import predictions
 from trunkline.operations.serve import mirroring, routing
 from trunkline.records.prediction import Prediction, Selection
 from trunkline.records.traffic import Mirror
+from trunkline.rollout import shadow
 
 CANARY = "support-triage@v1.1.0"
 
@@ -110,6 +113,25 @@ def test_what_stable_answers_the_canary_is_asked_too_and_the_log_tells_them_apar
         assert not served & {one.assignment.prediction for one in found.values()}
         arms = [name for name in world.metrics() if 'arm="canary"' in name]
         assert all(name.partition("{")[0].endswith(("_requests", "_ratio")) for name in arms), "gauges of its engine"
+
+
+def test_what_the_gateway_logs_is_what_the_rollout_decides_by(tmp_path):
+    with shadowed(tmp_path) as world:
+        world.canary.says = ["not", " even", " JSON"]
+        mirroring_begins(world)
+        for number in range(15):
+            assert world.post(headers={"x-conversation-id": f"c-{number}"}).ok
+        settled(world)
+        with predictions.reading(world.params.serve.log) as database:
+            pairs = predictions.pairs(database, "r1")
+    settings = {"share": 1.0, "minutes": 3.0, "pairs": 40, "margin": 0.1, "at_once": 4}
+    plan = rollout_logs.plan_of(rollout_logs.settings(), shadow=settings)
+    now = datetime.now(UTC)
+    decision = shadow.judge(plan, pairs, shadow.Clock(now, now, 60.0)).decision
+    assert (decision.action, decision.culprits) == ("rollback", ("format_error",))
+    found = {state.signal: (state.canary, state.stable) for state in decision.signals}
+    assert found == {"error": (0, 0), "format_error": (pairs.height, 0), "blocked": (0, 0)}
+    assert "0% of the answers are the same" in decision.reason
 
 
 def test_which_requests_are_mirrored_the_salt_says_and_another_share_keeps_those_of_a_smaller(tmp_path):
