@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import pytest
 import requests
 
 import gateways
+import rollout_logs
 from gateways import ANSWER, MESSAGE, SALT, World, wait
 from trunkline.clients import predictions
 from trunkline.operations.serve import mirroring, routing
 from trunkline.records.prediction import Prediction, Selection
 from trunkline.records.traffic import Mirror
+from trunkline.rollout import shadow
 
 CANARY = "support-triage@v1.1.0"
 
@@ -56,6 +59,18 @@ def shadows(world: World) -> dict[str, Prediction]:
     return logged(world)
 
 
+def settled(world: World) -> dict[str, Prediction]:
+    """As `shadows`, once each has its outcome."""
+
+    def look() -> bool:
+        ends = [one.outcome for one in shadows(world).values()]
+        ended = sum(value for result, value in counted(world).items() if result != "dropped")
+        return None not in ends and len(ends) == ended
+
+    wait(look, 30)
+    return shadows(world)
+
+
 def logged(world: World) -> dict[str, Prediction]:
     with predictions.reading(world.params.serve.log) as database:
         predictions.recover(world.params.serve.log, database)
@@ -77,8 +92,7 @@ def test_what_stable_answers_the_canary_is_asked_too_and_the_log_tells_them_apar
             world.post(headers={"x-conversation-id": "c-8"}, stream=True),
             world.post("/generate", inputs=MESSAGE),
         ]
-        wait(lambda: {prediction(answer) for answer in answers} <= set(shadows(world)), 30)
-        found = shadows(world)
+        found = settled(world)
         assert all(answer.status_code == 200 for answer in answers)
         assert answers[0].json()["choices"][0]["message"]["content"] == ANSWER
         for answer in answers:
@@ -101,13 +115,32 @@ def test_what_stable_answers_the_canary_is_asked_too_and_the_log_tells_them_apar
         assert all(name.partition("{")[0].endswith(("_requests", "_ratio")) for name in arms), "gauges of its engine"
 
 
+def test_what_the_gateway_logs_is_what_the_rollout_decides_by(tmp_path):
+    with shadowed(tmp_path) as world:
+        world.canary.says = ["not", " even", " JSON"]
+        mirroring_begins(world)
+        for number in range(15):
+            assert world.post(headers={"x-conversation-id": f"c-{number}"}).ok
+        settled(world)
+        with predictions.reading(world.params.serve.log) as database:
+            pairs = predictions.pairs(database, "r1")
+    settings = {"share": 1.0, "minutes": 3.0, "pairs": 40, "margin": 0.1, "at_once": 4}
+    plan = rollout_logs.plan_of(rollout_logs.settings(), shadow=settings)
+    now = datetime.now(UTC)
+    decision = shadow.judge(plan, pairs, shadow.Clock(now, now, 60.0)).decision
+    assert (decision.action, decision.culprits) == ("rollback", ("format_error",))
+    found = {state.signal: (state.canary, state.stable) for state in decision.signals}
+    assert found == {"error": (0, 0), "format_error": (pairs.height, 0), "blocked": (0, 0)}
+    assert "0% of the answers are the same" in decision.reason
+
+
 def test_which_requests_are_mirrored_the_salt_says_and_another_share_keeps_those_of_a_smaller(tmp_path):
     with shadowed(tmp_path, share=0.4) as world:
         mirroring_begins(world)
         asked = [prediction(world.post()) for _ in range(40)]
         wanted = {one for one in asked if mirroring.chosen(SALT, one, 0.4)}
-        wait(lambda: set(shadows(world)) & set(asked) == wanted, 30)
-        assert 5 < len(wanted) < 30
+        assert set(settled(world)) & set(asked) == wanted
+        assert 2 < len(wanted) < 36
     assert all(mirroring.chosen(SALT, one, 0.8) for one in wanted)
 
 
@@ -163,13 +196,12 @@ def test_a_slow_canary_and_clients_at_once_get_on_without_each_other(tmp_path):
             thread.start()
         for thread in asking:
             thread.join()
-        wait(lambda: world.canary.running == 0, 30)
         assert [answer.status_code for answer in answers] == [200] * 12
+        found, said = settled(world), counted(world)
         assert world.canary.most <= 3
-        said = counted(world)
         # Each was answered or dropped, and told; more than these were asked when the mirroring began.
         assert said["answered"] + said.get("dropped", 0) >= 12
-        assert len(shadows(world)) == said["answered"]
+        assert len(found) == said["answered"]
 
 
 def test_the_logs_room_is_for_what_is_served(tmp_path, monkeypatch):
@@ -187,7 +219,7 @@ def test_nothing_is_mirrored_before_the_shadow_or_after_it(tmp_path):
         mirroring_begins(world)
         world.split(1.0)
         wait(lambda: world.metrics()["trunkline_canary_weight_ratio"] == 1, 30)
-        wait(lambda: world.canary.running == 0, 30)
+        settled(world)
         asked = len(world.canary.asked)
         assert world.post().headers["x-trunkline-release"] == CANARY
         assert len(world.canary.asked) == asked + 1, "the client's, and no shadow of it"
