@@ -273,12 +273,12 @@ def test_only_the_present_can_be_asked(released, provider):
 
 def test_our_own_prompt_is_told_from_the_providers_model_and_is_no_alarm_once_a_release_has_it(released, provider):
     old = asking.task(released).prompt_id
-    change("and nothing else", "and really nothing else", released.features.prompt)
+    change("one JSON object only", "one JSON object and nothing else", released.features.prompt)
     new = asking.task(released).prompt_id
     code, signals = monitor()
     assert code == 3
     assert alarms(signals) == {REQUEST}
-    assert all("with one JSON object and nothing else" in body["messages"][0]["content"] for body in provider.bodies)
+    assert all("with one JSON object only" in body["messages"][0]["content"] for body in provider.bodies)
     told = signals[REQUEST].sentence
     assert told.startswith(f"We moved: prompt {new} instead of {old}. {asking.RELEASE} serves, and no release was made")
     assert signals[REQUEST].fallback is None, "a rollback brings no other working tree"
