@@ -124,7 +124,7 @@ def test_the_provider_is_asked_by_the_releases_prompt_and_its_tokens_have_its_pr
 
 def test_no_more_requests_run_at_once_than_the_release_says(tmp_path, url, provider):
     with standing(tmp_path, url, concurrent=2) as alone:
-        provider.delay, provider.most = 0.1, 0
+        provider.delay, provider.most = 0.4, 0
         asking = [threading.Thread(target=alone.ask) for _ in range(8)]
         for one in asking:
             one.start()
