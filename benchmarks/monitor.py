@@ -1,6 +1,6 @@
 """Look at a large prediction log: `trunkline monitor` beside reading the same columns into polars or pandas.
 
-    pip install '.[serve]' pandas      # and a PostgreSQL: apt-get install postgresql
+    pip install '.[serve]' -r benchmarks/requirements.txt      # and a PostgreSQL: apt-get install postgresql
     python benchmarks/monitor.py --rows 300000
 
 A release has served for 33 days, all of which are windows that the monitor reads: its first three and the last thirty.
