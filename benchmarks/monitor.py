@@ -1,6 +1,6 @@
 """Look at a large prediction log: `trunkline monitor` beside reading the same columns into polars or pandas.
 
-    pip install '.[serve]' pandas      # and a PostgreSQL: apt-get install postgresql
+    pip install '.[serve]' -r benchmarks/requirements.txt      # and a PostgreSQL: apt-get install postgresql
     python benchmarks/monitor.py --rows 300000
 
 A release has served for 33 days, all of which are windows that the monitor reads: its first three and the last thirty.
@@ -202,7 +202,7 @@ def main() -> None:
     if arguments.run:
         CONTENDERS[arguments.run](arguments.url)
         # The kernel's own maximum would count what this process was forked from.
-        print(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1])
+        print(*re.findall(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text()))
         return
     print(f"{'':<24}{'predictions':>13}{'seconds':>10}{'CPU':>8}{'server':>8}{'us each':>9}{'peak GiB':>10}")
     for database in arguments.databases:

@@ -2,7 +2,7 @@
 
 Of a prediction that is not drawn, its latency, the time to its first token, its cost and eight bytes of its
 conversation's hash stay until the window is counted: quantiles and sums are exact, and in whatever order pieces come
-they are the same.
+they are the same. Two of ten million conversations have the same hash, and count as one, about once in 400,000 windows.
 """
 
 import hashlib
