@@ -28,6 +28,7 @@ from trunkline import guard, params, transforms
 from trunkline.clients import bundles, daemons, files, listening
 from trunkline.clients.dvc import objects
 from trunkline.clients.git import branches
+from trunkline.clients.weights import identify
 from trunkline.records import Base
 from trunkline.records.release import Serving
 from trunkline.records.rollout import Rollout
@@ -53,28 +54,31 @@ def build(folder: Path) -> Path:
         config = f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {folder / 'remote'}\n"
         (work / ".dvc/config").write_text(config)
         base = _base(work / "base")
+        facts = {"base": {"source": base.source, "sha256": base.sha256}}
         LOCK["stages"]["base"]["outs"][0]["md5"] = objects.store(work / "base", objects.place())
         (work / "dvc.lock").write_text(yaml.safe_dump(LOCK))
         starter.git(work, "add", ".dvc/config", "dvc.lock", "params.yaml", "src")
         for version in VERSIONS:
-            _release(work, version, base)
+            # The first is from before releases recorded the configuration of their base model.
+            known = {} if version == VERSIONS[0] else {"configuration": base.configuration}
+            _release(work, version, **facts, **known)
         old = TASK.model_copy(update={"transforms": ("clean_text@1:000000000000",)})
-        _release(work, OTHER_CODE, base, task=old)
+        _release(work, OTHER_CODE, **facts, task=old)
         starter.git(work, "push", "-q", "--tags", "origin", "HEAD:main")
     starter.git(folder, "clone", "-q", "--branch", "main", "origin.git", "machine")
     return folder
 
 
-def _base(folder: Path) -> str:
+def _base(folder: Path) -> Base:
     folder.mkdir()
+    (folder / "config.json").write_text('{"rope_theta": 10000.0}')
     (folder / "model.safetensors").write_text("base weights")
-    digest = files.sha256(folder / "model.safetensors")
-    record = Base(source="path:somewhere", weights={"model.safetensors": digest}, sha256=digest)
+    record = identify("path:somewhere", folder)
     files.write_text(folder / "base.json", record.text())
-    return digest
+    return record
 
 
-def _release(work: Path, version: str, base: str, **changes: object) -> None:
+def _release(work: Path, version: str, **changes: object) -> None:
     folder = work / "bundle" / version
     folder.mkdir(parents=True)
     (folder / releases.ADAPTER).write_text(f"weights of {version}")
@@ -82,7 +86,6 @@ def _release(work: Path, version: str, base: str, **changes: object) -> None:
     commit = releases.commit(work, version)
     facts = {
         "weights": bundles.hashes(folder),
-        "base": {"source": "path:somewhere", "sha256": base},
         "task": TASK,
         "guard": guard.guard_id(GUARD),
         "params": {"serve": {"guard": GUARD}},

@@ -91,6 +91,8 @@ class Manifest(Record):
         created: UTC time, ISO 8601.
         by: who released it.
         run: address of the workflow's run; None on a machine of one's own.
+        configuration: SHA-256 by name of the files that decide what is computed from the weights: of an adapter, the
+            base model's; of merged weights, their own; empty for hosted ones and in a tag older than this field.
     """
 
     model: str
@@ -116,6 +118,7 @@ class Manifest(Record):
     created: str
     by: str
     run: str | None
+    configuration: dict[str, str] = Field(default={})
 
     @classmethod
     def of(cls, tag: Tag) -> Self:

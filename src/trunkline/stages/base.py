@@ -75,12 +75,12 @@ def _identify(source: str, folder: Path) -> Base:
     if (folder / PROVIDER_RECORD).is_file():
         record = {PROVIDER_RECORD: files.sha256(folder / PROVIDER_RECORD)}
         return Base(source=source, weights=record, sha256=files.combined(record))
-    hashes = {file.name: files.sha256(file) for file in sorted(folder.glob("*.safetensors"))}
-    absent = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
-    if absent or not hashes:
+    found = weights.identify(source, folder)
+    absent = [name for name in weights.REQUIRED if name not in found.configuration]
+    if absent or not found.weights:
         missing = ", ".join(absent or ["*.safetensors"])
         raise Error(f"{source} is not a complete model: it lacks {missing}", "choose a model with these files")
-    return Base(source=source, weights=hashes, sha256=files.combined(hashes))
+    return found
 
 
 def _pinned(base: Base) -> Check:
