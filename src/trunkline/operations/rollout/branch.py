@@ -109,7 +109,9 @@ class Branch:
         said = {"model": self.model, "environment": self.environment, "version": rollout.canary, "action": "promote"}
         told = {"reason": f"{rollout.reason} ({rollout.name})", "by": rollout.by, "created": rollout.since}
         wanted = Assigned.model_validate({**said, **told, "previous": None, "run": actor.run()})
-        change = registry.promote(registry.of(tags, self.model), wanted)
+        there = registry.of(tags, self.model)
+        registry.promote(there, wanted)
+        change = registry.promote(there, registry.admitted(wanted, there, said=True))
         return Amendment(message, {**change.files, **files}, change.tag)
 
 
