@@ -175,6 +175,10 @@ def test_a_good_release_is_promoted_and_one_whose_engine_dies_is_rolled_back(sto
     print(Counter(found))
     assert {status for status, _ in found} == {200}
     assert {version for _, version in found} == {"v0.1.0", "v0.2.0"}
+    serving, reap = daemons.find(story.serve), [sys.executable, "-m", "trunkline", "reap"]
+    subprocess.run(reap, cwd=story.machine, check=True, timeout=60)
+    assert [daemon.pid for daemon in daemons.find(story.serve)] == [daemon.pid for daemon in serving]
+    assert story.supervisor.poll() is None
     with clients(story.url) as found:
         until(lambda: len(found) > 20, 120)
         story.trunkline("rollout", "start", "v0.3.0", "--reason", "trained on even more")
