@@ -1,6 +1,7 @@
 """Drift: exact tests with limits, features, alarms whose rate holds over windows, labels against the holdout."""
 
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,7 @@ from trunkline.drift.judging import Rule
 from trunkline.drift.observed import Seen
 from trunkline.drift.watched import Watched
 from trunkline.drift.windows import Window
+from trunkline.params.monitor import Feature
 from trunkline.verdict import Verdict
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
@@ -506,7 +508,7 @@ def _paid() -> observed.Totals:
 @given(st.text(max_size=20))
 def test_any_field_has_a_key_of_its_own_signal(field):
     answer = finished.TASK.answer.model_copy(update={"fields": (field,), "allowed": {field: ("a",)}})
-    things = watched.everything(watched.FEATURES, answer, ("pii@1",))
+    things = watched.everything(get_args(Feature), answer, ("pii@1",))
     for thing in things:
         assert signals.unmeasured(thing.key, thing.kind, 0, "why").key == thing.key
         assert thing.told(0.5, "{value}")

@@ -163,7 +163,7 @@ def forged(folder, **changes: object) -> None:
     name = f"{MODEL}@v1.0.0"
     made = releases.Manifest.model_validate(released.manifest_of(folder, "v1.0.0")).model_copy(update=changes)
     commit = starter.git(folder, "rev-parse", f"{name}^{{commit}}")
-    tags.delete(name)
+    starter.git(folder, "tag", "-d", name)
     tags.create(name, commit, message("release", made))
 
 

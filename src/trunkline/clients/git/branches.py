@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from trunkline.clients import scratch
 from trunkline.clients.git.command import attempt, git, identity, said
@@ -222,12 +221,3 @@ def _mode(parent: str | None, path: str) -> str:
         if listed:
             return listed.split()[0]
     return "100644"
-
-
-def top() -> Path:
-    """The repository's top folder.
-
-    Raises:
-        Error: this is no Git working tree.
-    """
-    return Path(git("rev-parse", "--show-toplevel").decode().strip())
