@@ -8,6 +8,7 @@ import polars as pl
 from trunkline import scoring, transforms
 from trunkline.clients import dvc, files, git, scratch
 from trunkline.clients.contents import Found, Places
+from trunkline.clients.dvc import stored
 from trunkline.drift import features, quality
 from trunkline.drift.quality import Proven
 from trunkline.drift.watched import Against
@@ -115,7 +116,7 @@ def _answers(manifest: Manifest, places: Places, holdout: pl.DataFrame) -> pl.Da
 
 
 def _verify(found: Found, md5: str, manifest: Manifest) -> None:
-    if hashlib.md5(found.path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
+    if stored.md5(found.path) != md5:
         raise Error(f"{ANSWERS}/{_CANDIDATE} of {manifest.version} in {found.where} is damaged", "fetch it anew")
 
 
