@@ -25,6 +25,7 @@ from trunkline.operations import serve
 from trunkline.params import Params
 from trunkline.records import Answer, Task
 from trunkline.records.prediction import Prediction, Selection
+from trunkline.records.release import Manifest
 from trunkline.records.traffic import Served, Traffic
 
 ALLOWED = {"intent": starter.INTENTS, "urgency": ("low", "normal", "high")}
@@ -70,9 +71,9 @@ class Engine:
     """
 
     def __init__(self, bundle: Path) -> None:
-        manifest = json.loads((bundle / "manifest.json").read_text())
-        self.name = f"{manifest['model']}@{manifest['version']}"
-        self.digest = identity.digest(manifest["weights"], manifest["base"]["sha256"])
+        manifest = Manifest.read(bundle / "manifest.json")
+        self.name = f"{manifest.model}@{manifest.version}"
+        self.digest = identity.of_release(manifest)
         self.says = [ANSWER[:10], ANSWER[10:20], ANSWER[20:]]
         self.fails: str | int | None = None
         self.finish = "stop"

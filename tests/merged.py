@@ -15,6 +15,7 @@ import finished
 import starter
 from trunkline import params
 from trunkline.clients import files
+from trunkline.clients.weights import identify
 from trunkline.records import Base, Report
 from trunkline.stages import compare
 
@@ -75,10 +76,9 @@ def models(work: Path, base: Path | None = None) -> None:
     else:
         folder.mkdir(parents=True)
         (folder / "model.safetensors").write_text("base weights")
-        digest = files.sha256(folder / "model.safetensors")
-        record = Base(source="path:somewhere", weights={"model.safetensors": digest}, sha256=digest)
-        files.write_text(folder / "base.json", record.text())
-    finished.bundle(work, "production", base=Base.read(folder / "base.json").sha256)
+        (folder / "config.json").write_text('{"rope_theta": 10000.0}')
+        files.write_text(folder / "base.json", identify("path:somewhere", folder).text())
+    finished.bundle(work, "production", **_made_on(folder))
 
 
 def train(work: Path, weights: str, adapter: Path | None = None) -> None:
@@ -89,9 +89,13 @@ def train(work: Path, weights: str, adapter: Path | None = None) -> None:
     for name, content in contents.items():
         (folder / name).write_bytes(content if adapter is None else (adapter / name).read_bytes())
     hashes = {name: files.sha256(folder / name) for name in contents}
-    base = Base.read(work / "models/base/base.json").sha256
     trained_on = files.sha256(work / "data/train.parquet")
-    finished.bundle(work, "candidate", base=base, weights=hashes, trained_on=trained_on)
+    finished.bundle(work, "candidate", **_made_on(work / "models/base"), weights=hashes, trained_on=trained_on)
+
+
+def _made_on(base: Path) -> dict[str, object]:
+    record = Base.read(base / "base.json")
+    return {"base": record.sha256, "configuration": record.configuration}
 
 
 def run(work: Path, weights: str = "first candidate", right: float = 0.95, adapter: Path | None = None) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 import starter
 from finished import TASK
+from trunkline import registry
 from trunkline.clients import files, git
 from trunkline.clients.git import tags
 from trunkline.records import Production
@@ -88,10 +89,19 @@ def releases(folder: Path, *versions: str) -> dict[str, str]:
     """Commit and release each version in the repository of the current folder, push all, and return the commits."""
     commits = {version: commit(folder, f"release {version}") for version in versions}
     for version, revision in commits.items():
-        release(version, revision)
+        release(version, revision, production=_pinned())
     if tags.origin():
         starter.git(folder, "push", "-q", "--tags", "origin", "HEAD:main")
     return commits
+
+
+def _pinned() -> Production:
+    """What serves in production, as `trunkline pin` would write it; before anything does, the newest release."""
+    state = registry.of(tags.everything(), MODEL)
+    serves = state.environments.get("production")
+    tag = serves.tag if serves else next(reversed(state.versions.values()), None)
+    name = serves.named if serves else next(reversed(state.versions), None)
+    return Production(release=name and str(name), revision=tag and tag.commit, weights=None, partitions=())
 
 
 def digest(path: Path) -> Content:

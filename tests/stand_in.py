@@ -47,13 +47,14 @@ class Handler(BaseHTTPRequestHandler):
 def engine(arguments: argparse.Namespace) -> type[Handler]:
     manifest = Manifest.read(arguments.model / "manifest.json")
     version = manifest.version
-    base = Base.read(arguments.base / "base.json").sha256
+    base = Base.read(arguments.base / "base.json")
     if (FAULTS / f"broken-{version}").exists():
         sys.exit("error: the model does not generate\nhint: serve it with vLLM or TGI")
     if (FAULTS / f"slow-{version}").exists():
         time.sleep(float((FAULTS / f"slow-{version}").read_text()))
+    recorded = base.configuration if manifest.configuration else {}
     wrong = (FAULTS / f"wrong-{version}").exists()
-    digest = identity.digest(manifest.weights, "other" if wrong else base)
+    digest = identity.digest(manifest.weights, "other" if wrong else base.sha256, recorded)
 
     class Engine(Handler):
         def do_GET(self) -> None:

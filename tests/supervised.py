@@ -30,6 +30,7 @@ from trunkline import guard, transforms
 from trunkline.clients import bundles, daemons, files, listening
 from trunkline.clients.dvc import objects
 from trunkline.clients.git import branches
+from trunkline.clients.weights import identify
 from trunkline.records import Base
 from trunkline.records.release import Serving
 from trunkline.records.traffic import Traffic
@@ -58,7 +59,8 @@ def build(folder: Path) -> Path:
         (work / "dvc.lock").write_text(yaml.safe_dump(LOCK))
         starter.git(work, "add", ".dvc/config", "dvc.lock", "params.yaml", "src")
         for version in VERSIONS:
-            release(work, version, base)
+            # The first is from before releases recorded the configuration of their base model.
+            release(work, version, base, **({"configuration": {}} if version == VERSIONS[0] else {}))
         old = TASK.model_copy(update={"transforms": ("clean_text@1:000000000000",)})
         release(work, OTHER_CODE, base, task=old)
         starter.git(work, "push", "-q", "--tags", "origin", "HEAD:main")
@@ -66,17 +68,17 @@ def build(folder: Path) -> Path:
     return folder
 
 
-def _base(folder: Path) -> str:
+def _base(folder: Path) -> Base:
     folder.mkdir()
+    (folder / "config.json").write_text('{"rope_theta": 10000.0}')
     (folder / "model.safetensors").write_text("base weights")
-    digest = files.sha256(folder / "model.safetensors")
-    record = Base(source="path:somewhere", weights={"model.safetensors": digest}, sha256=digest)
+    record = identify("path:somewhere", folder)
     files.write_text(folder / "base.json", record.text())
-    return digest
+    return record
 
 
-def release(work: Path, version: str, base: str, **changes: object) -> None:
-    """Release weights that go on a base model of this hash."""
+def release(work: Path, version: str, base: Base, **changes: object) -> None:
+    """Release weights that go on a base model."""
     folder = work / "bundle" / version
     folder.mkdir(parents=True)
     (folder / releases.ADAPTER).write_text(f"weights of {version}")
@@ -84,7 +86,8 @@ def release(work: Path, version: str, base: str, **changes: object) -> None:
     commit = releases.commit(work, version)
     facts = {
         "weights": bundles.hashes(folder),
-        "base": {"source": "path:somewhere", "sha256": base},
+        "base": {"source": base.source, "sha256": base.sha256},
+        "configuration": base.configuration,
         "decoding": {"decoding": "auto", "max_new_tokens": 32},
         "task": TASK,
         "guard": guard.guard_id(GUARD),

@@ -2,6 +2,7 @@
 
 import itertools
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,7 @@ from trunkline.drift.judging import Rule
 from trunkline.drift.observed import Seen
 from trunkline.drift.watched import Watched
 from trunkline.drift.windows import Window
+from trunkline.params.monitor import Feature
 from trunkline.verdict import Verdict
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
@@ -525,7 +527,7 @@ def _paid() -> observed.Totals:
 @given(st.text(max_size=20))
 def test_any_field_has_a_key_of_its_own_signal(field):
     answer = finished.TASK.answer.model_copy(update={"fields": (field,), "allowed": {field: ("a",)}})
-    things = watched.everything(watched.FEATURES, answer, ("pii@1",))
+    things = watched.everything(get_args(Feature), answer, ("pii@1",))
     for thing in things:
         assert signals.unmeasured(thing.key, thing.kind, 0, "why").key == thing.key
         assert thing.told(0.5, "{value}")

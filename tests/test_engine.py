@@ -172,8 +172,13 @@ def test_what_is_too_large_or_nowhere_is_refused_in_json(engine):
     assert requests.get(engine.url + "/v1/completions", timeout=10).status_code == 405
 
 
+def known(base: Path) -> str:
+    record = Base.read(base / "base.json")
+    return identity.digest(record.weights, None, record.configuration)
+
+
 def test_it_says_what_it_serves(engine, base):
-    digest = identity.digest(Base.read(base / "base.json").weights, None)
+    digest = known(base)
     info = requests.get(engine.url + "/info", timeout=10).json()
     name = f"support-triage@{digest[:12]}"
     assert (info["model_id"], info["model_sha"]) == (name, digest)
@@ -277,7 +282,7 @@ def test_the_driver_knows_the_engines_refusals(engine):
 
 
 def test_an_engine_is_known_by_its_weights_before_it_gets_traffic(engine, base, tmp_path):
-    digest = identity.digest(Base.read(base / "base.json").weights, None)
+    digest = known(base)
     pin = drive(engine, lambda driver: engines.record(driver, tuple(CHATS[1]), 8))
     probed = drive(engine, lambda driver: engines.probe(driver, pin))
     assert probed.completion.text == pin.output != ""

@@ -121,12 +121,6 @@ def test_refs_of_this_clone_change_all_or_none(clones):
     assert branches.local_head("env/production") == made
 
 
-def test_the_top_folder_is_found_from_below(clones, monkeypatch):
-    (clones[0] / "below").mkdir()
-    monkeypatch.chdir(clones[0] / "below")
-    assert branches.top() == clones[0]
-
-
 def test_a_branch_whose_name_ends_like_another_is_not_taken_for_it(clones):
     other = branches.commit(None, {"x": b"1"}, "other\n")
     branches.push("origin", {"refs/heads/a/refs/heads/env/production": other}, {})

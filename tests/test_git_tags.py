@@ -82,14 +82,6 @@ def test_a_machine_without_identity_tags_under_the_tools_name(clone):
     assert tags.everything()[0].by == "trunkline"
 
 
-def test_a_tag_is_taken_back(clone):
-    tags.create("m@v1.0.0", "HEAD", "x\n")
-    tags.delete("m@v1.0.0")
-    assert tags.everything() == []
-    with pytest.raises(Error, match="m@v1.0.0"):
-        tags.delete("m@v1.0.0")
-
-
 def test_the_remotes_tag_replaces_a_local_one(clone):
     starter.git(clone, "tag", "-am", "theirs", "m@v1.0.0")
     starter.git(clone, "push", "-q", "origin", "m@v1.0.0")

@@ -1,6 +1,7 @@
 """The rendered configuration and the runtime API, against the real HAProxy under load while the weight changes."""
 
 import asyncio
+import math
 import os
 import shutil
 import signal
@@ -257,7 +258,7 @@ def test_a_weight_outlives_haproxy(proxy):
     proxy.stop()
     proxy.start()
     held = runtime.entries(Path(proxy.params.socket), Path(proxy.params.map))
-    assert haproxy.weight_of(held[haproxy.KEY]) == 0.25
+    assert held[haproxy.KEY] == haproxy.entry(0.25)
     assert proxy.get("X-Unit: a\r\n")["headers"]["x-trunkline-weight"] == "0.25"
 
 
@@ -304,14 +305,9 @@ def test_a_weight_is_a_share(weight):
 
 
 @given(st.floats(0, 1))
-def test_an_entry_gives_its_weight_back(weight):
-    assert haproxy.weight_of(haproxy.entry(weight)) == weight
-
-
-@pytest.mark.parametrize("text", ["", "5", "5:", "-1:0.5", "5:half"])
-def test_an_entry_of_somebody_else_is_an_error(text):
-    with pytest.raises(Error, match="HAProxy's map holds"):
-        haproxy.weight_of(text)
+def test_an_entry_holds_its_weight_to_the_last_digit(weight):
+    place, _, held = haproxy.entry(weight).partition(":")
+    assert (float(held), int(place)) == (weight, math.ceil(weight * assignment.POSITIONS))
 
 
 VALID = {

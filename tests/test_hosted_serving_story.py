@@ -24,8 +24,8 @@ from provider import Provider
 from releases import MODEL
 from supervised import Machine, until
 from trunkline import cli, params, prompts
-from trunkline.clients import files
 from trunkline.clients.dvc import objects
+from trunkline.records import Base
 from trunkline.records.prediction import Prediction
 
 pytestmark = pytest.mark.slow
@@ -132,7 +132,7 @@ def place(provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             record = providers.record(url, task, model=model, key="LLM_API_KEY")
             facts = providers.bundle(folder, version, record, task, commit=commit)
             releases.release(version, commit, **facts, bundle=objects.store(folder, objects.place()))
-        supervised.release(work, "v3.0.0", files.sha256(work / "base/model.safetensors"))
+        supervised.release(work, "v3.0.0", Base.read(work / "base/base.json"))
         starter.git(work, "push", "-q", "--tags", "origin", "HEAD:main")
         made = Place(tmp_path, monkeypatch)
         try:

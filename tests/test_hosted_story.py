@@ -11,8 +11,7 @@ import starter
 import tiny
 from test_story import commit, repro, run, working_copy
 from trunkline import identity
-from trunkline.clients import files
-from trunkline.records import Bundle, Report
+from trunkline.records import Base, Bundle, Report
 from trunkline.records.release import Manifest
 from trunkline.records.serving import Provider
 from trunkline.stages import base, evaluate, features, production, train
@@ -59,7 +58,7 @@ def test_a_hosted_candidate_goes_through_the_gate_and_is_released_and_the_next_o
         assert manifest.kind == "hosted"
         assert manifest.base["model"] == "large-2026-08"
         assert {*manifest.weights} == {"bundle.json", "provider.json"}
-        assert identity.digest(manifest.weights, None), "an engine is told from it by its pinned answers"
+        assert identity.of_release(manifest), "an engine is told from it by its pinned answers"
         done = run(folder, "trunkline", "trace", "v0.1.0")
         assert done.returncode == 0, done.stdout
         done = run(folder, "trunkline", "affected", "--customer", "c-0-0")
@@ -123,10 +122,8 @@ def test_the_embedded_engine_plays_a_provider_that_changes_its_model_under_the_s
                     stage.run(made)
                 recorded = Provider.read(Path("models/candidate/provider.json"))
                 assert len(recorded.pins) == 3
-                assert (
-                    recorded.fingerprint
-                    == identity.digest({"model.safetensors": files.sha256(folder / "model.safetensors")}, None)[:12]
-                )
+                of = Base.read(folder / "base.json")
+                assert recorded.fingerprint == identity.digest(of.weights, None, of.configuration)[:12]
             evaluate.run(made)
             report = Report.read(evaluate.REPORT)
             verdict = Verdict.PASS if number == 0 else Verdict.INCONCLUSIVE

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def describe(folder: Path, base: Path, kind: str, weights: dict[str, str]) -> No
         partitions=(),
         trained_on=None,
         params={},
+        configuration=Base.read(base / "base.json").configuration,
     )
     files.write_text(folder / "bundle.json", bundle.text())
 
@@ -111,6 +113,37 @@ def test_weights_that_were_not_recorded_are_refused(base):
         model.load(base, None, "fp32", "eager")
 
 
+def turn(base: Path) -> None:
+    """Another rotary frequency: the same weights, other answers."""
+    config = json.loads((base / "config.json").read_text())
+    config["rope_parameters"]["rope_theta"] *= 2
+    (base / "config.json").write_text(json.dumps(config))
+
+
+def test_the_same_weights_under_another_configuration_are_refused(base, tmp_path):
+    adapter = lora(tmp_path / "adapter", base)
+    turn(base)
+    with pytest.raises(Error, match=r"by another configuration than was recorded: config\.json"):
+        model.load(base, None, "fp32", "eager")
+    tiny.record(base)
+    with pytest.raises(Error, match="but this one is .*, with another configuration"):
+        model.load(base, adapter, "fp32", "eager")
+
+
+def test_a_file_that_would_decide_but_was_not_recorded_is_refused(base):
+    (base / "added_tokens.json").write_text("{}")
+    with pytest.raises(Error, match=r"than was recorded: added_tokens\.json"):
+        model.load(base, None, "fp32", "eager")
+
+
+def test_a_model_from_before_its_configuration_was_recorded_is_still_loaded(base, tmp_path):
+    for path, kind in ((base / "base.json", Base), (lora(tmp_path / "adapter", base) / "bundle.json", Bundle)):
+        old = kind.read(path).model_dump(exclude={"configuration"})
+        path.write_text(kind.model_validate(old).text())
+    turn(base)
+    assert model.load(base, tmp_path / "adapter", "fp32", "eager").model.config.rope_parameters["rope_theta"] == 20_000
+
+
 def test_truncated_weights_are_told_even_when_their_hash_was_recorded(base):
     weights = base / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
@@ -130,12 +163,14 @@ def test_weights_that_lack_a_tensor_are_told(base):
 
 def test_a_model_without_a_chat_template_is_told(base):
     (base / "chat_template.jinja").unlink()
+    tiny.record(base)
     with pytest.raises(Error, match="no chat template"):
         model.load(base, None, "fp32", "eager")
 
 
 def test_a_missing_tokenizer_is_told(base):
     (base / "tokenizer.json").unlink()
+    tiny.record(base)
     with pytest.raises(Error, match="cannot load the tokenizer"):
         model.load(base, None, "fp32", "eager")
 

@@ -102,6 +102,8 @@ def test_a_mistake_is_named(tmp_path, changes, said):
     [
         (b"train: [1, 2", "not valid YAML"),
         (b"train: \xff\xfe", "not valid YAML"),
+        (b"train: 2026-13-45", "not valid YAML"),
+        (b"[" * 400, "not valid YAML"),
         (b"", "the whole file"),
         (b"- a\n- b\n", "the whole file"),
     ],

@@ -65,23 +65,48 @@ def test_of_two_who_promote_at_once_the_second_decides_with_what_the_first_did(c
     """The second clone has not heard of the first promotion: here both publish with the tags that they knew."""
     here = promote.publishing.tags.published
     stale = here("origin")
-    cli.main(["promote", "v1.0.0", "--to", "production"])
+    assert cli.main(["promote", "v1.0.0", "--to", "production"]) == 0
     os.chdir(clones[1])
     here("origin")
     answers = iter([stale])
     monkeypatch.setattr(promote.publishing.tags, "published", lambda remote: next(answers, None) or here(remote))
-    assert cli.main(["promote", "v1.1.0", "--to", "production"]) == 0
+    assert cli.main(["promote", "v1.1.0", "--to", "production", "--reason", "second"]) == 0
     assert f"{MODEL}#production#2" in capsys.readouterr().out
-    assert Decision.of(tags.everything()[1]).previous == "v1.0.0"
+    decision = Decision.of(tags.everything()[1])
+    assert (decision.previous, decision.reason) == ("v1.0.0", "second"), "with which it was compared"
     assert desired(clones[0])["version"] == "v1.1.0"
 
 
 def test_a_refusal_is_an_error_and_writes_nothing(clones, capsys):
-    cli.main(["promote", "v1.1.0", "--to", "production"])
+    cli.main(["promote", "v1.1.0", "--to", "production", "--reason", "v1.0.0 is broken"])
     before = starter.git(clones[0], "ls-remote", "origin")
     assert cli.main(["promote", "v1.0.0", "--to", "production"]) == 1
     assert "v1.0.0 cannot be promoted to production: production has served v1.1.0" in capsys.readouterr().err
     assert starter.git(clones[0], "ls-remote", "origin") == before
+
+
+def test_what_was_not_compared_with_what_serves_is_promoted_only_with_a_reason_and_that_is_recorded(clones, capsys):
+    releases.releases(clones[0], "v1.2.0")
+    cli.main(["promote", "v1.0.0", "--to", "production"])
+    before = starter.git(clones[0], "ls-remote", "origin")
+    capsys.readouterr()
+    gap = "v1.2.0 was compared with v1.1.0, but v1.0.0 serves in production"
+    assert cli.main(["promote", "v1.2.0", "--to", "production", "--by", "ann"]) == 1
+    assert capsys.readouterr().err == (
+        f"error: {gap}\n"
+        "hint: in a pull request: `trunkline pin`, `dvc repro`, merge and release it; or say why with --reason\n"
+    )
+    assert starter.git(clones[0], "ls-remote", "origin") == before
+    wanted = ["promote", "v1.2.0", "--to", "production", "--by", "ann", "--reason", "fees are wrong"]
+    assert cli.main(wanted) == 0
+    assert capsys.readouterr().out.endswith(f"note: fees are wrong ({gap})\n")
+    assert (desired(clones[0])["by"], desired(clones[0])["reason"]) == ("ann", f"fees are wrong ({gap})")
+    assert cli.main(["promote", "v1.2.0", "--to", "production"]) == 0
+    assert "serves support-triage v1.2.0 already" in capsys.readouterr().out
+
+
+def test_other_environments_take_what_was_compared_with_anything(clones):
+    assert cli.main(["promote", "v1.1.0", "--to", "staging"]) == 0
 
 
 def test_without_a_remote_only_this_clone_knows_and_that_is_said(clones, capsys):

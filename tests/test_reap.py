@@ -4,13 +4,15 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import starter
 from trunkline import cli, params
-from trunkline.clients import leftovers
+from trunkline.clients import daemons, leftovers
+from trunkline.clients.daemons import Daemon
 from trunkline.errors import Error
 from trunkline.operations import reap
 
@@ -79,6 +81,37 @@ def test_what_does_not_end_is_an_error(tree, monkeypatch):
     monkeypatch.setattr(leftovers, "end", lambda process, patience: False)
     with pytest.raises(Error, match="process 7 does not end: in the kernel"):
         run(tree)
+
+
+@pytest.fixture
+def serving(tree) -> Iterator[list[subprocess.Popen | Daemon]]:
+    """A program named `trunkline` as supervisor, and what such a one starts: an engine that has one itself."""
+    (tree / "trunkline").write_text(
+        "import subprocess, sys, time\n"
+        "if 'engine' in sys.argv: subprocess.Popen([sys.executable, *sys.argv[:1], 'helper'])\n"
+        "print(sys.argv[-1], 'up', flush=True); time.sleep(60)"
+    )
+    command, log = [sys.executable, "trunkline", "--params", "params.yaml"], tree / "engine.log"
+    pipe = subprocess.PIPE
+    supervisor = subprocess.Popen([*command, "supervise"], start_new_session=True, stdout=pipe)
+    supervisor.stdout.readline()
+    engine = daemons.start([*command, "engine"], tree / ".trunkline/serve", "engine v1.0.0 8081", log)
+    until(lambda: log.read_text().count(" up\n") == 2)
+    yield [supervisor, engine]
+    os.killpg(engine.pid, 9)
+    supervisor.kill()
+    supervisor.wait()
+    supervisor.stdout.close()
+
+
+def test_what_serves_in_this_clone_is_spared_and_a_training_beside_it_is_not(tree, serving):
+    command = [sys.executable, "trunkline", "train"]
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE) as training:
+        training.stdout.readline()
+        said = run(tree)
+        assert said == f"ended {training.pid}: {' '.join(command)}"
+    assert all(alive(process.pid) for process in serving)
+    assert run(tree) == "earlier runs have left nothing here"
 
 
 def test_files_that_a_living_process_writes_are_kept(tree):

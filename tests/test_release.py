@@ -20,7 +20,7 @@ import starter
 from hub_double import TOKEN
 from merged import Places
 from test_signing import key_pair
-from trunkline import cli, params
+from trunkline import cli, identity, params
 from trunkline.clients import bundles, dvc, files, pipeline, process, signing
 from trunkline.clients.dvc import objects
 from trunkline.clients.git import branches, tags
@@ -125,6 +125,7 @@ def test_a_merged_commit_becomes_a_tag_whose_manifest_names_all_it_is_made_of(or
     assert found.data["data/raw/2026-08.jsonl"].md5 is not None, "DVC holds it"
     weights = built.work / "models/candidate/adapter_model.safetensors"
     assert found.weights["adapter_model.safetensors"] == files.sha256(weights)
+    assert found.configuration == {"config.json": files.sha256(built.work / "models/base/config.json")}
     assert found.scores["exact_match"]["candidate"] > found.scores["exact_match"]["production"]
     assert found.environment == files.sha256(Path("requirements.lock"))
     assert found.tools["torch"] == "2.13.0"
@@ -314,6 +315,9 @@ def test_merged_weights_are_released_whole_and_answer_as_base_and_adapter_do(tin
     found = manifest(f"{MODEL}@v0.1.0")
     assert (found.kind, found.base["sha256"]) == ("merged", Base.read(tiny_base / "base.json").sha256)
     bundles.fetch(found, Path(".trunkline/back"), params.load(Path("params.yaml")).release)
+    own = Base.read(Path(".trunkline/back/base.json"))
+    assert identity.of_release(found) == identity.digest(own.weights, None, own.configuration), "as its engine says"
+    assert found.configuration["config.json"] == found.weights["config.json"]
     assert Path(".trunkline/back/README.md").read_text().startswith("---\nlibrary_name: transformers\n")
     alone = model.load(Path(".trunkline/back"), None, "fp32", "eager")
     both = model.load(tiny_base, adapter, "fp32", "eager")

@@ -39,7 +39,7 @@ def test_after_it_only_a_newer_release_is_promoted(clone, capsys):
     rollback("--to", "v1.0.0", "--reason", "worse")
     assert cli.main(["promote", "v1.1.0", "--to", "production"]) == 1
     assert "only a newer release may be promoted: v1.2.0" in capsys.readouterr().err
-    assert cli.main(["promote", "v1.2.0", "--to", "production"]) == 0
+    assert cli.main(["promote", "v1.2.0", "--to", "production", "--reason", "it mends v1.1.0"]) == 0
 
 
 def test_a_refusal_writes_nothing(clone, capsys):

@@ -59,6 +59,17 @@ def test_another_environment_is_not_concerned(world):
     assert cli.main(["promote", NEWER, "--to", "staging"]) == 0
 
 
+def test_what_was_not_compared_with_what_serves_is_tried_only_with_a_reason_and_its_promotion_says_so(world, capsys):
+    cli.main(promote(CANARY))
+    gap = f"{NEWER} was compared with {STABLE}, but {CANARY} serves in production"
+    assert gap in refused(world, capsys, "rollout", "start", NEWER)
+    start("--reason", "it cannot wait", version=NEWER)
+    assert world.rollout.reason == f"it cannot wait ({gap})"
+    cli.main(["rollout", "hold", "--reason", "look"])
+    assert cli.main(["rollout", "promote", "--reason", "it is good"]) == 0
+    assert world.serves()["reason"] == f"it is good ({world.rollout.name}) ({gap})"
+
+
 def test_what_serves_may_be_promoted_again_all_the_while(world):
     start()
     assert cli.main(promote(STABLE)) == 0
@@ -105,7 +116,7 @@ def test_of_a_promotion_and_a_start_at_once_the_second_decides_with_what_the_fir
 def served(world) -> World:
     """Production has served two releases, and tries a third one."""
     cli.main(promote(CANARY))
-    start(version=NEWER)
+    start("--reason", "it cannot wait", version=NEWER)
     return world
 
 

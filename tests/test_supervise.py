@@ -23,9 +23,11 @@ import supervised
 from releases import MODEL
 from supervised import Machine, until
 from trunkline import cli, params
+from trunkline.clients import files
+from trunkline.clients.weights import identify
 from trunkline.errors import Error
 from trunkline.operations import supervise
-from trunkline.operations.supervise import desired, routing
+from trunkline.operations.supervise import desired, routing, supply
 from trunkline.operations.supervise.desired import Canary, Desired
 from trunkline.operations.supervise.ports import Ports
 from trunkline.operations.supervise.routing import Place
@@ -255,6 +257,26 @@ def test_a_bundle_that_was_damaged_here_is_fetched_anew(machine):
     os.kill(before, signal.SIGKILL)
     until(lambda: machine.running.engines.get("v1.0.0") not in (None, before) and machine.answers())
     assert (machine.serve / "v1.0.0/adapter_model.safetensors").read_text() == "weights of v1.0.0"
+
+
+def test_a_base_model_that_computes_otherwise_than_the_releases_is_fetched_as_it_was(world, tmp_path, monkeypatch):
+    here, turned = Path("models/base"), '{"rope_theta": 20000.0}'
+    with supervised.machine(world, tmp_path) as machine:
+        monkeypatch.chdir(machine.folder)
+        shutil.copytree(world / "clone-0/base", here)
+        (here / "config.json").write_text(turned)
+        files.write_text(here / "base.json", identify("path:somewhere", here).text())
+        settings = params.load(Path("params.yaml"))
+        before, after = (
+            supply.supply(supply.manifest(MODEL, version, None), machine.serve, settings).base
+            for version in ("v1.0.0", "v1.1.0")
+        )
+        assert before == here, "a release that does not say how it computes takes what has its weights"
+        assert (after / "config.json").read_text() == '{"rope_theta": 10000.0}'
+        supply.tidy(machine.serve, ["v1.1.0"])
+        assert after.is_dir()
+        supply.tidy(machine.serve, ["v1.0.0"])
+        assert not after.exists()
 
 
 def test_a_full_disk_changes_nothing_and_is_told(machine):

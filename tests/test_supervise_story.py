@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -88,6 +90,13 @@ def test_a_good_release_is_promoted(story):
     assert {one.status for one in found} == {200}
     assert {one.version for one in found} == {stable, BETTER}
     assert story.serves == BETTER
+
+
+def test_what_serves_is_no_leftover_of_a_killed_run(story):
+    serving = daemons.find(story.serve)
+    subprocess.run([sys.executable, "-m", "trunkline", "reap"], cwd=story.machine, check=True, timeout=120)
+    assert [daemon.pid for daemon in daemons.find(story.serve)] == [daemon.pid for daemon in serving]
+    assert story.runs
 
 
 def test_one_whose_engine_dies_is_rolled_back(story):

@@ -17,7 +17,7 @@ from trunkline.clients import dvc, git, predictions
 from trunkline.clients.git import tags
 from trunkline.operations import promote
 from trunkline.records import Bundle
-from trunkline.records.release import message
+from trunkline.records.release import Manifest, message
 
 MODEL = releases.MODEL
 
@@ -163,7 +163,7 @@ def forged(folder, **changes: object) -> None:
     name = f"{MODEL}@v1.0.0"
     made = releases.Manifest.model_validate(released.manifest_of(folder, "v1.0.0")).model_copy(update=changes)
     commit = starter.git(folder, "rev-parse", f"{name}^{{commit}}")
-    tags.delete(name)
+    starter.git(folder, "tag", "-d", name)
     tags.create(name, commit, message("release", made))
 
 
@@ -242,8 +242,7 @@ def test_nothing_is_taken_for_verified_when_there_is_nothing(repository, capsys)
 
 def answered(folder, **changes):
     """A prediction of v1.1.0 in the log, answered by `trunkline engine` as far as `changes` do not say otherwise."""
-    manifest = released.manifest_of(folder, "v1.1.0")
-    digest = identity.digest(manifest["weights"], manifest["base"]["sha256"])
+    digest = identity.of_release(Manifest.model_validate(released.manifest_of(folder, "v1.1.0")))
     given = {"release": f"{MODEL}@v1.1.0", **{n: v for n, v in changes.items() if n in logged.Assignment.model_fields}}
     end = {"engine_model": f"{MODEL}@v1.1.0", "engine_fingerprint": digest[:12]}
     assignment = logged.assigned(**given)

@@ -7,8 +7,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from trunkline.clients import files
-from trunkline.records import Base
+from trunkline.clients import files, weights
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -78,12 +77,9 @@ def _scaled(folder: Path, layers: float, embeddings: float) -> Path:
 
 
 def record(folder: Path) -> None:
-    """Write base.json for the weights as they are now."""
-    weights = folder / "model.safetensors"
-    weights.chmod(0o644)
-    digest = files.sha256(weights)
-    base = Base(source="test", weights={weights.name: digest}, sha256=digest)
-    files.write_text(folder / "base.json", base.text())
+    """Write base.json for the files as they are now."""
+    (folder / "model.safetensors").chmod(0o644)
+    files.write_text(folder / "base.json", weights.identify("test", folder).text())
 
 
 def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:

@@ -6,7 +6,6 @@ UUID. What changes during a rollout is one entry of a map file, which the runtim
 """
 
 import math
-import re
 
 from trunkline import assignment, templating
 from trunkline.errors import Error
@@ -14,7 +13,6 @@ from trunkline.params.deploy import HAProxyParams
 
 # The map's only entry: its key, and how many of the 2^53 positions are the canary's, with the weight they make.
 KEY = "canary"
-_ENTRY = re.compile(r"(0|[1-9][0-9]*):([0-9.e-]+)")
 
 
 def render(salt: str, params: HAProxyParams) -> str:
@@ -47,15 +45,3 @@ def map_file(weight: float) -> str:
         Error: the weight is not from 0 to 1.
     """
     return f"{KEY} {entry(weight)}\n"
-
-
-def weight_of(entry: str) -> float:
-    """The weight that an entry of the map stands for.
-
-    Raises:
-        Error: it was not written by `entry`.
-    """
-    match = _ENTRY.fullmatch(entry)
-    if match is None:
-        raise Error(f"HAProxy's map holds {entry!r} for {KEY}", "set the weight again")
-    return float(match[2])

@@ -1,4 +1,4 @@
-"""Whether a server serves what it should: told by its weights, or by what it answers."""
+"""Whether a server serves what it should: told by its weights and their configuration, or by what it answers."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from trunkline.errors import Error
 from trunkline.records import PROVIDER_RECORD
+from trunkline.records.release import Manifest
 from trunkline.records.serving import Completion, Identity, Pin, Provider
 from trunkline.verdict import Verdict
 
@@ -19,7 +20,7 @@ class Expected(NamedTuple):
 
     Attributes:
         release: its name, for messages.
-        digest: of its weights.
+        digest: of its weights and their configuration.
         model: the name that the server must answer to; None: any.
         pin: what it must answer where the server tells no digest; None: such a server is not accepted.
     """
@@ -30,13 +31,15 @@ class Expected(NamedTuple):
     pin: Pin | None
 
 
-def digest(weights: Mapping[str, str], base: str | None) -> str:
-    """One hash for all weights of a release: SHA-256 of the sorted lines ``<hash>  <name>``.
+def digest(weights: Mapping[str, str], base: str | None, configuration: Mapping[str, str]) -> str:
+    """One hash for all that decides what a release computes: SHA-256 of the sorted lines ``<hash>  <name>``.
 
     Args:
         weights: SHA-256 by file name, of a bundle or a manifest; other files than weights and an adapter's
             configuration do not count.
         base: the SHA-256 of the base model that an adapter goes on; None for whole weights.
+        configuration: SHA-256 by file name of what decides how weights are computed with; empty where it was not
+            recorded, and the digest is that of earlier versions then.
 
     Raises:
         Error: there is nothing to hash.
@@ -44,10 +47,21 @@ def digest(weights: Mapping[str, str], base: str | None) -> str:
     hashes = {name: value for name, value in weights.items() if name.endswith(_DECIDING)}
     if base is not None:
         hashes["base"] = base
+    hashes |= {f"configuration/{name}": value for name, value in configuration.items()}
     if not hashes:
         raise Error(f"no weights among {sorted(weights)}", "name the folder of a model or a release")
     lines = "".join(f"{value}  {name}\n" for name, value in sorted(hashes.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def of_release(manifest: Manifest) -> str:
+    """The digest of what a server of a release must serve.
+
+    Raises:
+        Error: the manifest names no weights.
+    """
+    base = manifest.base["sha256"] if manifest.kind == "lora" else None
+    return digest(manifest.weights, base, manifest.configuration)
 
 
 def mismatch(expected: Expected, identity: Identity, completion: Completion) -> str | None:

@@ -8,6 +8,8 @@ fails, which aborts the rollout, on exit code 3 alone. `proof` holds the rollout
 exits with 0: inconclusive (4) and errors (1) leave the weight as it is, for as long as no human decides.
 """
 
+from collections.abc import Sequence
+
 from trunkline import templating
 from trunkline.errors import Error
 from trunkline.params.deploy import KubernetesParams
@@ -18,12 +20,17 @@ ANALYSE = "trunkline rollout analyse"
 TEMPLATE = "kubernetes/release.yaml.j2"
 
 
-def render(release: Manifest, params: KubernetesParams) -> str:
+def render(release: Manifest, params: KubernetesParams, shares: Sequence[float]) -> str:
     """All manifests of a release as one YAML file; another release of the model changes one line of it, or two
     where the weights come from the Hub.
 
+    Args:
+        release: served.
+        params: the cluster.
+        shares: of the requests that the canary gets, step by step.
+
     Raises:
-        Error: the release cannot be served on Kubernetes as it is.
+        Error: the release cannot be served on Kubernetes as it is, or a share is no whole percent.
     """
     if release.kind == "hosted":
         problem = f"{release.model}@{release.version} holds no weights, as a provider serves its model"
@@ -39,8 +46,16 @@ def render(release: Manifest, params: KubernetesParams) -> str:
         hub=_hub(release, params),
         params=params,
         analyse=ANALYSE,
-        percents=[round(100 * step) for step in params.steps],
+        percents=[_percent(share) for share in shares],
     )
+
+
+def _percent(share: float) -> int:
+    percent = round(100 * share)
+    if abs(100 * share - percent) > 1e-9:
+        problem = f"rollout.steps: Argo Rollouts takes whole percents, and {share:g} of the requests are none"
+        raise Error(problem, "round the weights in params.yaml")
+    return percent
 
 
 def _hub(release: Manifest, params: KubernetesParams) -> HubCommit | None:

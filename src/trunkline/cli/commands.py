@@ -153,7 +153,7 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
     "promote": {
         "version": {"metavar": "VERSION", "help": "such as v1.2.0"},
         "--to": {"metavar": "ENVIRONMENT", "required": True, "help": "such as canary or production"},
-        "--reason": {"metavar": "TEXT", "help": "why, for the record"},
+        "--reason": {"metavar": "TEXT", "help": "why, for the record; must be said where something else was compared"},
         "--by": _BY,
     },
     "rollback": {

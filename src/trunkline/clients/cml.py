@@ -14,12 +14,12 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from trunkline.clients import scratch
 from trunkline.clients.github import Refused, Workflow
 from trunkline.clients.github.http import hide
 from trunkline.errors import Error
@@ -77,9 +77,8 @@ def comment(action: Literal["create", "update"], wanted: Comment, workflow: Work
     executable = shutil.which(COMMAND)
     if executable is None:
         raise Failed(f"there is no `{COMMAND}` on PATH", f"install CML 0.20.6, or {_HINT}")
-    with tempfile.TemporaryDirectory(prefix="trunkline-") as temporary:
+    with scratch.folder() as folder:
         # An empty folder: whatever the report links to is not there.
-        folder = Path(temporary)
         (folder / "report.md").write_text(wanted.body, encoding="utf-8")
         command = [
             *(executable, "comment", action, "--publish=false", f"--target=pr/{wanted.pull}"),

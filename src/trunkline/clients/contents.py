@@ -3,7 +3,6 @@
 Nothing is believed: everything is hashed anew, and nothing that is found damaged is removed.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from trunkline.clients import files, git
+from trunkline.clients.dvc import stored
 from trunkline.errors import Error
 from trunkline.records.release import Content
 
@@ -82,9 +82,8 @@ class Places:
         """
         found = self.stored(folder) if folder else None
         try:
-            listed = json.loads(found.path.read_bytes()) if found else []
-            return {str(member["relpath"]): str(member["md5"]) for member in listed}
-        except (OSError, ValueError, KeyError, TypeError):
+            return stored.members(found.path.read_bytes()) if found else {}
+        except (OSError, Error):
             return {}
 
     def _cached(self, md5: str) -> Found | None:

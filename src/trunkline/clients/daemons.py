@@ -14,7 +14,7 @@ from trunkline.clients import leftovers
 from trunkline.errors import Error
 
 _PROC = Path("/proc")
-_FOR, _AS = "TRUNKLINE_SUPERVISED_FOR", "TRUNKLINE_SUPERVISED_AS"
+_FOR, _AS = leftovers.SUPERVISED_FOR, "TRUNKLINE_SUPERVISED_AS"
 _MOST_SAID = 2000
 
 

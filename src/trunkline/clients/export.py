@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trunkline.clients import files
+from trunkline.clients import files, weights
 from trunkline.clients.model import BASE_RECORD, BUNDLE_RECORD, load
 from trunkline.errors import Error
 from trunkline.records import Base, Bundle
@@ -41,9 +41,7 @@ def merge(base: Path, adapter: Path, target: Path, precision: str = "auto") -> B
         _edit(partial / "config.json", _configuration)
         template: Any = loaded.tokenizer.chat_template
         _edit(partial / "tokenizer_config.json", lambda config: _tokenizer(config, template))
-        weights = {path.name: files.sha256(path) for path in sorted(partial.glob("*.safetensors"))}
-        source = f"merged:{Bundle.read(adapter / BUNDLE_RECORD).base}"
-        record = Base(source=source, weights=weights, sha256=files.combined(weights))
+        record = weights.identify(f"merged:{Bundle.read(adapter / BUNDLE_RECORD).base}", partial)
         files.write_text(partial / BASE_RECORD, record.text())
     return record
 

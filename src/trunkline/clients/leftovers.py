@@ -2,7 +2,8 @@
 
 DVC names its repository in ``DVC_ROOT`` for every command of a stage, and whatever that starts inherits it,
 so nothing else can be taken for a stage's process. What DVC and Trunkline run themselves is known by the
-program and its current folder. A process with a terminal is somebody's; it is never one of these.
+program and its current folder. A process with a terminal is somebody's; it is never one of these, nor is one that
+serves: `trunkline supervise`, and what carries its mark.
 """
 
 import os
@@ -17,6 +18,9 @@ from trunkline.errors import Error
 
 _PROC = Path("/proc")
 _PROGRAMS = ("dvc", "trunkline")
+_SUPERVISOR = "supervise"
+# Carried by all that a supervisor starts, see `daemons`.
+SUPERVISED_FOR = "TRUNKLINE_SUPERVISED_FOR"
 _PARTIAL = re.compile(r"\..+\.partial-(\d+)")
 _OTHERS = (".git", ".venv", "node_modules")
 RWLOCK = Path(".dvc/tmp/rwlock")
@@ -124,20 +128,25 @@ def _read(pid: int, tree: Path) -> Process | None:
         if found.terminal or found.zombie or place.stat().st_uid != os.getuid():
             return None
         argv = [word.decode(errors="replace") for word in (place / "cmdline").read_bytes().split(b"\0")[:-1]]
-        environment = (place / "environ").read_bytes().split(b"\0")
+        environment = dict(
+            entry.split(b"=", 1) for entry in (place / "environ").read_bytes().split(b"\0") if b"=" in entry
+        )
         cwd = Path(os.readlink(place / "cwd"))
     except (OSError, ValueError):
         return None  # it has ended since it was listed, or is not ours to look at
-    root = next((os.fsdecode(entry[9:]) for entry in environment if entry.startswith(b"DVC_ROOT=")), None)
-    of_a_stage = root is not None and Path(root).resolve() == tree
-    if of_a_stage or (_is_step(argv) and cwd.is_relative_to(tree)):
+    step = _step(argv)
+    if SUPERVISED_FOR.encode() in environment or _SUPERVISOR in step:
+        return None
+    root = environment.get(b"DVC_ROOT")
+    of_a_stage = root is not None and Path(os.fsdecode(root)).resolve() == tree
+    if of_a_stage or (step and cwd.is_relative_to(tree)):
         return Process(pid, found.started, " ".join(argv)[:200])
     return None
 
 
-def _is_step(argv: list[str]) -> bool:
-    """Whether a command is `dvc`, `trunkline`, or Python running one of them."""
+def _step(argv: list[str]) -> list[str]:
+    """The words of a command that is `dvc`, `trunkline`, or Python running one of them; none of another one."""
     words = argv
     if argv and Path(argv[0]).name.startswith("python"):
         words = [word for word in argv[1:] if not word.startswith("-")]
-    return bool(words) and Path(words[0]).name in _PROGRAMS
+    return words if words and Path(words[0]).name in _PROGRAMS else []

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from trunkline.clients import files
+from trunkline.clients import files, weights
 from trunkline.errors import Error
 from trunkline.records import PROVIDER_RECORD, Base, Bundle
 
@@ -101,8 +101,8 @@ def verify(base: Path, adapter: Path | None) -> Bundle | None:
     Raises:
         Error: a file is missing or is not the one that was recorded.
     """
-    base_hash = _verified_base(base)
-    return None if adapter is None else _verified_bundle(adapter, base_hash)
+    record = _verified_base(base)
+    return None if adapter is None else _verified_bundle(adapter, record)
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> list[int]:
@@ -145,7 +145,7 @@ def _cpu_has_bf16() -> bool:
     return any(probe() for probe in probes if probe is not None)
 
 
-def _verified_base(base: Path) -> str:
+def _verified_base(base: Path) -> Base:
     record = Base.read(base / BASE_RECORD)
     if PROVIDER_RECORD in record.weights:
         raise Error(f"{base} holds no weights: {record.source} is a provider's model", "ask the provider")
@@ -154,16 +154,20 @@ def _verified_base(base: Path) -> str:
     present = {path.name for path in base.glob("*.safetensors")}
     if present != set(record.weights) or files.combined(record.weights) != record.sha256:
         raise Error(f"{base / BASE_RECORD} does not record the weights beside it", _rebuild(base))
-    return record.sha256
+    found = weights.configuration(base)
+    changed = {name for name, _ in found.items() ^ record.configuration.items()} if record.configuration else ()
+    if changed:
+        problem = f"{base} computes by another configuration than was recorded: {', '.join(sorted(changed))}"
+        raise Error(problem, _rebuild(base))
+    return record
 
 
-def _verified_bundle(adapter: Path, base_hash: str) -> Bundle:
+def _verified_bundle(adapter: Path, base: Base) -> Bundle:
     bundle = Bundle.read(adapter / BUNDLE_RECORD)
-    if bundle.base != base_hash:
-        raise Error(
-            f"{adapter} was trained on the base model {bundle.base[:12]}, but this one is {base_hash[:12]}",
-            "run `dvc repro` to train it again, or restore params.yaml base",
-        )
+    if not bundle.goes_on(base):
+        problem = f"{adapter} was trained on the base model {bundle.base[:12]}, but this one is {base.sha256[:12]}"
+        more = ", with another configuration" if bundle.base == base.sha256 else ""
+        raise Error(problem + more, "run `dvc repro` to train it again, or restore params.yaml base")
     for name, expected in bundle.weights.items():
         _verify(adapter / name, expected)
     return bundle

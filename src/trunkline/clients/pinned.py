@@ -1,9 +1,6 @@
 """A commit's candidate as the model to compare with: what ``data/production.json`` says of it."""
 
-import tempfile
-from pathlib import Path
-
-from trunkline.clients import dvc, git
+from trunkline.clients import dvc, git, scratch
 from trunkline.records import Bundle, Production
 
 CANDIDATE = "models/candidate"
@@ -16,8 +13,8 @@ def of_commit(name: str, commit: str) -> Production:
         Error: it has no trained candidate, or its weights are neither here nor in a remote.
     """
     weights = dvc.recorded_hash(git.show(commit, "dvc.lock"), CANDIDATE)
-    with tempfile.TemporaryDirectory() as temporary:
-        target = Path(temporary) / "bundle.json"
+    with scratch.folder() as temporary:
+        target = temporary / "bundle.json"
         dvc.fetch(commit, f"{CANDIDATE}/bundle.json", target)
         partitions = Bundle.read(target).partitions
     return Production(release=name, revision=commit, weights=weights, partitions=partitions)

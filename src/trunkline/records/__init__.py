@@ -94,8 +94,11 @@ class Record(BaseModel):
             raise Error(f"{path}: {first_mistake(error, 'the document')}", hint) from None
 
     def text(self) -> str:
-        """The document as indented JSON ending in a newline, for clean diffs."""
-        return self.model_dump_json(indent=2, by_alias=True) + "\n"
+        """The document as indented JSON ending in a newline, for clean diffs.
+
+        A field that an older document did not have stays away, so that its text is what it was.
+        """
+        return self.model_dump_json(indent=2, by_alias=True, exclude_unset=True) + "\n"
 
 
 class Answer(Record):
@@ -137,11 +140,14 @@ class Base(Record):
         source: ``base.model`` of params.yaml.
         weights: SHA-256 by name of the safetensors files; of a hosted model, of PROVIDER_RECORD.
         sha256: one hash for all weights: of the only file, or of the sorted lines ``<hash>  <name>``.
+        configuration: SHA-256 by name of the files beside the weights that decide what is computed from them; empty
+            for a hosted model, and in a document that is older than this field.
     """
 
     source: str
     weights: dict[str, str]
     sha256: str
+    configuration: dict[str, str] = Field(default={})
 
 
 class Bundle(Record):
@@ -157,6 +163,7 @@ class Bundle(Record):
         partitions: the data partitions it was trained on; of a hosted one, those that there were.
         trained_on: SHA-256 of data/train.parquet; None for what was not trained.
         params: the train section of params.yaml it was trained with; empty for the base.
+        configuration: the base model's ``Base.configuration``.
     """
 
     kind: Literal["base", "lora", "hosted"]
@@ -167,6 +174,11 @@ class Bundle(Record):
     partitions: tuple[str, ...]
     trained_on: str | None
     params: dict[str, JsonValue]
+    configuration: dict[str, str] = Field(default={})
+
+    def goes_on(self, base: Base) -> bool:
+        """Whether it was made on this base model; its configuration counts where it is recorded."""
+        return self.base == base.sha256 and self.configuration in ({}, base.configuration)
 
 
 class Estimate(Record):

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import NamedTuple, Self, TypeVar
 
-import yaml
 from pydantic import Field, JsonValue, ValidationError
 
 from trunkline.errors import Error, first_mistake
 from trunkline.records import Production, Record, Task
+from trunkline.records.documents import Document
 from trunkline.verdict import Verdict
 
 # The name of a manifest's file in its bundle.
@@ -91,6 +91,8 @@ class Manifest(Record):
         created: UTC time, ISO 8601.
         by: who released it.
         run: address of the workflow's run; None on a machine of one's own.
+        configuration: SHA-256 by name of the files that decide what is computed from the weights: of an adapter, the
+            base model's; of merged weights, their own; empty for hosted ones and in a tag older than this field.
     """
 
     model: str
@@ -116,6 +118,7 @@ class Manifest(Record):
     created: str
     by: str
     run: str | None
+    configuration: dict[str, str] = Field(default={})
 
     @classmethod
     def of(cls, tag: Tag) -> Self:
@@ -167,7 +170,7 @@ class Decision(Record):
         return from_message(cls, tag)
 
 
-class Serving(Record):
+class Serving(Document):
     """What an environment shall serve: ``<model>.yaml`` on its branch, for whatever makes it so.
 
     Attributes:
@@ -186,10 +189,6 @@ class Serving(Record):
     by: str
     since: str
     tag: str
-
-    def yaml(self) -> str:
-        """The document, its keys always in this order, for clean diffs."""
-        return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True, width=120)
 
 
 class Change(NamedTuple):

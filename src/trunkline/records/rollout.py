@@ -1,12 +1,12 @@
 """A rollout's plan: everything its analysis decides by, fixed in Git before the rollout starts."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from trunkline.errors import Error, first_mistake
+from trunkline.errors import Error
 from trunkline.records import Record
+from trunkline.records.documents import Document
 from trunkline.records.shadow import Shadow
 
 OpenShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -88,7 +88,7 @@ class ScoreMetric(Record):
 Metric = Annotated[EventMetric | AmountMetric | ScoreMetric, Field(discriminator="kind")]
 
 
-class Plan(Record):
+class Plan(Document):
     """What a rollout decides by.
 
     Attributes:
@@ -157,10 +157,6 @@ class Plan(Record):
             raise ValueError(f"hard_stops names {wrong}, which are no boolean columns")
         return self
 
-    def yaml(self) -> str:
-        """The plan as a file, its keys always in this order."""
-        return _yaml(self)
-
     def tested_at(self, split: float) -> "Plan":
         """The A/B test with the canary on this share of the units, by the margins of the last step.
 
@@ -176,7 +172,7 @@ class Plan(Record):
         return self.model_copy(update={"steps": (step,), "metrics": metrics, "ab": True})
 
 
-class Rollout(Record):
+class Rollout(Document):
     """A rollout as its environment's branch holds it, in ``<model>.rollout.yaml``: one commit for each change.
 
     Attributes:
@@ -216,34 +212,7 @@ class Rollout(Record):
     assigned: str
     accepted: tuple[str, ...] = ()
 
-    @classmethod
-    def parse(cls, content: bytes, where: str) -> Self:
-        """Read the file of an environment's branch.
-
-        Args:
-            content: of the file.
-            where: names it to the reader of an error.
-
-        Raises:
-            Error: it is no rollout.
-        """
-        hint = "somebody wrote it by hand: see its history with `git log -p`, and revert"
-        try:
-            return cls.model_validate(yaml.safe_load(content))
-        except (yaml.YAMLError, UnicodeDecodeError):
-            raise Error(f"{where} is not valid YAML", hint) from None
-        except ValidationError as error:
-            raise Error(f"{where}: {first_mistake(error, 'the document')}", hint) from None
-
-    def yaml(self) -> str:
-        """The file, its keys always in this order, for clean diffs."""
-        return _yaml(self)
-
     @property
     def over(self) -> bool:
         """Whether it was promoted or rolled back."""
         return self.state in ("promoted", "rolled_back")
-
-
-def _yaml(record: Record) -> str:
-    return yaml.safe_dump(record.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)

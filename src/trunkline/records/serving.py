@@ -122,7 +122,7 @@ class Identity(NamedTuple):
 
     Attributes:
         models: the names that it answers to.
-        digest: of the weights that it serves, as `trunkline.identity.digest` defines it; None where it cannot tell.
+        digest: of what it serves, as `trunkline.identity.digest` defines it; None where it cannot tell.
         version: of the server's own software.
     """
 

@@ -6,7 +6,7 @@ assigns a version to an environment and ``<model>#<environment>!#<N>`` empties t
 for all environments of a model. The counter decides what came last, never a clock: two machines' clocks differ.
 """
 
-from trunkline.registry.compared import UNTUNED, outdated
+from trunkline.registry.compared import UNTUNED, admitted, outdated
 from trunkline.registry.fallback import fallbacks
 from trunkline.registry.grammar import (
     Assignment,
@@ -51,6 +51,7 @@ __all__ = [
     "Pin",
     "Registration",
     "Version",
+    "admitted",
     "branch",
     "decision_of",
     "fallbacks",

@@ -6,9 +6,9 @@ the log from the prediction log, `following` keeps up with it, `state` says what
 `unhashed` does without salt and weight.
 """
 
-from trunkline.rollout.analysis import Analysis, analyse, changes
+from trunkline.rollout.analysis import Analysis, changes
 from trunkline.rollout.decision import Decision
 from trunkline.rollout.following import Following
 from trunkline.rollout.log import Rows, from_table
 
-__all__ = ["Analysis", "Decision", "Following", "Rows", "analyse", "changes", "from_table"]
+__all__ = ["Analysis", "Decision", "Following", "Rows", "changes", "from_table"]

@@ -158,11 +158,6 @@ class Analysis:
         return reason if share is None else f"{reason}; worse than {share:.1%} of the canaries that were not deployed"
 
 
-def analyse(plan: Plan, rows: Rows) -> Decision:
-    """The decision on a log so far; see `changes` for all decisions on the way."""
-    return list(changes(plan, rows))[-1]
-
-
 def changes(plan: Plan, rows: Rows) -> Iterator[Decision]:
     """Each decision that differs from the one before, and in any case the one after the last row.
 

@@ -12,7 +12,6 @@ than its margin, each at `beta`: an intersection of claims needs no correction. 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trunkline import sequential
 from trunkline.records.rollout import EventMetric, Plan
@@ -25,8 +24,6 @@ from trunkline.rollout.windows import Window
 from trunkline.sequential import DIFFERENCE_CLAIMS, Bets, Interval, SampleRatio, Stratified, Tally
 from trunkline.sequential.ratio import first_time
 from trunkline.sequential.scores import Claim
-
-Flags = NDArray[np.bool_]
 
 
 class Evidence(NamedTuple):

@@ -86,13 +86,15 @@ def start(wanted: Assigned, plan: Plan, state: Model, history: Sequence[Rollout]
         plan: with a salt.
         state: of the registry.
         history: of the environment's branch.
-        again: whether a human said that a version may be tried that was rolled back.
+        again: whether a human said why, so that a version may be tried that was rolled back, or was not compared with
+            what serves.
 
     Raises:
         Error: the version may not be promoted, or not be tried; another rollout runs; or nothing serves.
     """
     _check_free(wanted, state, history)
     registry.promote(state, wanted)
+    wanted = registry.admitted(wanted, state, said=again)
     bad = rejected(history)
     if bad is not None and Version(wanted.version) <= bad and not again:
         problem = f"{wanted.version} is not tried in {wanted.environment}: {bad} was rolled back there"

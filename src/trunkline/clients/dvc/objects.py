@@ -4,8 +4,6 @@ DVC takes the content of its cache and, by default, of its remote for what the n
 every byte that is fetched here comes from the remote into an empty place and is hashed anew.
 """
 
-import hashlib
-import json
 import logging
 import os
 import shutil
@@ -24,6 +22,8 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.transfer import transfer
 from fsspec.callbacks import Callback
 
+from trunkline.clients import scratch
+from trunkline.clients.dvc import stored
 from trunkline.clients.progress import Progress
 from trunkline.errors import Error
 
@@ -116,9 +116,9 @@ def store(folder: Path, target: Place) -> str:
     Raises:
         Error: the place cannot be reached, or did not take every file.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        scratch = HashFileDB(LocalFileSystem(), temporary, hash_name=_MD5)
-        staging, _, built = build(scratch, str(folder), LocalFileSystem(), _MD5)
+    with scratch.folder() as temporary:
+        database = HashFileDB(LocalFileSystem(), str(temporary), hash_name=_MD5)
+        staging, _, built = build(database, str(folder), LocalFileSystem(), _MD5)
         _transfer(staging, target.objects, [built.hash_info], target)
     return str(built.hash_info.value)
 
@@ -128,7 +128,7 @@ def _copy(source: Place, scratch: HashFileDB, values: Iterable[str]) -> None:
 
 
 def _transfer(source: HashFileDB, target: HashFileDB, objects: list[HashInfo], there: Place) -> None:
-    with _explained(f"{there.name} cannot be used", _CHECK), _listening() as reasons:
+    with _explained(f"{there.name} cannot be used", _CHECK), stored.heard("dvc_data", quiet=True) as reasons:
         # A folder that is wanted for its list alone is `shallow`; one that is stored comes with its files.
         done = transfer(source, target, objects, shallow=target.path != there.objects.path, callback=_Shown(there.name))
     if done.failed:
@@ -138,7 +138,7 @@ def _transfer(source: HashFileDB, target: HashFileDB, objects: list[HashInfo], t
 
 def _members(scratch: HashFileDB, path: str, value: str, source: Place) -> dict[str, str]:
     listing = _checked(scratch, path, value, source)
-    return {member["relpath"]: member[_MD5] for member in json.loads(listing.read_bytes())}
+    return stored.members(listing.read_bytes())
 
 
 def _of(members: Mapping[str, str], name: str, path: str) -> str:
@@ -152,8 +152,7 @@ def _checked(scratch: HashFileDB, path: str, value: str, source: Place) -> Path:
     file = Path(scratch.oid_to_path(value))
     if not file.is_file():
         raise _missing(source, path, value)
-    with file.open("rb") as opened:
-        found = hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    found = stored.md5(file)
     if found != value.removesuffix(_FOLDER):
         raise Error(
             f"{path} is damaged in {source.name}: object {value} holds {found}",
@@ -199,30 +198,6 @@ class _Shown(Callback):  # type: ignore[misc]
         if self.size and self.size > 1 and self.value:
             self._progress = self._progress or Progress(self._name, self.size, "files")
             self._progress.update(self.value)
-
-
-class _Reasons(logging.Handler):
-    def __init__(self, reasons: list[str]) -> None:
-        super().__init__()
-        self._reasons = reasons
-
-    def emit(self, record: logging.LogRecord) -> None:
-        problem = record.exc_info[1] if record.exc_info else None
-        self._reasons.append(str(problem or record.getMessage()))
-
-
-@contextmanager
-def _listening() -> Iterator[list[str]]:
-    """Why single objects failed: DVC logs it, with a traceback, and returns only their names."""
-    reasons: list[str] = []
-    logger, handler = logging.getLogger("dvc_data"), _Reasons(reasons)
-    propagated, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
-    try:
-        yield reasons
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagated
 
 
 @contextmanager

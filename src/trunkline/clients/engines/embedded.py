@@ -15,7 +15,7 @@ class _Info(BaseModel):
 
 
 class Embedded(OpenAI):
-    """`trunkline engine`, which also tells tokens' numbers and the digest of its weights."""
+    """`trunkline engine`, which also tells tokens' numbers and the digest of what it serves."""
 
     async def health(self) -> None:
         """See Engine."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,24 +37,6 @@ class Generation(NamedTuple):
     latency_ms: float
     seconds: float
     nll: float | None
-
-
-class Generator(Protocol):
-    """Whatever answers conversations.
-
-    Attributes:
-        seconds: that answering has taken so far, without what scoring the references took.
-    """
-
-    seconds: float
-
-    def generate(self, conversations: Sequence[Conversation], references: Sequence[str] | None) -> list[Generation]:
-        """Answer each conversation; one Generation each, in their order.
-
-        Args:
-            conversations: chat messages ``{"role", "content"}``.
-            references: the answer each should have got, to tell its ``nll``; they do not influence what is generated.
-        """
 
 
 class LocalGenerator:

@@ -1,11 +1,9 @@
 """Commits and pushes that leave the working tree and the index alone."""
 
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
+from trunkline.clients import scratch
 from trunkline.clients.git.command import attempt, git, identity, said
 from trunkline.errors import Error
 
@@ -29,8 +27,8 @@ def commit(parent: str | None, changes: Mapping[str, bytes | None], message: str
     Raises:
         Error: the parent is not here, or the disk refused it.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        index = {"GIT_INDEX_FILE": os.path.join(temporary, "index")}
+    with scratch.folder() as temporary:
+        index = {"GIT_INDEX_FILE": str(temporary / "index")}
         if parent is not None:
             git("read-tree", parent, environment=index)
         for path, content in changes.items():
@@ -223,12 +221,3 @@ def _mode(parent: str | None, path: str) -> str:
         if listed:
             return listed.split()[0]
     return "100644"
-
-
-def top() -> Path:
-    """The repository's top folder.
-
-    Raises:
-        Error: this is no Git working tree.
-    """
-    return Path(git("rev-parse", "--show-toplevel").decode().strip())

@@ -1,4 +1,4 @@
-"""Annotated tags: read all at once, make one, take a local one back, see what the remote has."""
+"""Annotated tags: read all at once, make one, see what the remote has."""
 
 import logging
 import time
@@ -124,15 +124,6 @@ def create(name: str, commit: str, message: str, after: int = 0) -> None:
         taken = attempt("show-ref", "--verify", "--quiet", f"refs/tags/{name}").returncode == 0
         problem = f"tag {name} already exists" if taken else f"cannot create tag {name}: {said}"
         raise Error(problem, f"see `git show {name}`; another release may have taken the name")
-
-
-def delete(name: str) -> None:
-    """Take back a tag that was not pushed.
-
-    Raises:
-        Error: it is not here.
-    """
-    git("tag", "--delete", name)
 
 
 def fetch(remote: str) -> None:

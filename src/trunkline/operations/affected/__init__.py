@@ -1,9 +1,7 @@
 """Which data, releases and predictions contain a customer: what must be erased, and which weights learned from it."""
 
-import tempfile
-from pathlib import Path
-
 from trunkline import registry
+from trunkline.clients import scratch
 from trunkline.clients.contents import Places
 from trunkline.clients.git import tags
 from trunkline.clients.progress import Progress
@@ -37,8 +35,8 @@ def run(params: Params, customer: str) -> tuple[str, Verdict]:
         raise Error("--customer names nobody", "give a customer's id, as in the raw data")
     model = params.project.name
     state = registry.of(tags.known(), model)
-    with tempfile.TemporaryDirectory() as scratch:
-        search = Search(wanted, Places(Path(scratch), remote=True))
+    with scratch.folder() as temporary:
+        search = Search(wanted, Places(temporary, remote=True))
         here = working_tree(params, wanted)
         released = [*state.withdrawn.values(), *state.versions.values()]
         progress = Progress("affected", len(released), "releases")

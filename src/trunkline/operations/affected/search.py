@@ -1,14 +1,13 @@
 """Looks for a customer in what releases were made of; the same bytes are looked at once."""
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
-from trunkline.clients import files, tables
+from trunkline.clients import files, scratch, tables
 from trunkline.clients.contents import Found, Places
 from trunkline.errors import Error
 from trunkline.records.release import Content, Manifest, Tag
@@ -115,10 +114,10 @@ class Search:
         return found
 
     def _partition(self, path: str, found: Found, customer: str, identity: str) -> Seen:
-        with tempfile.TemporaryDirectory() as temporary:
+        with scratch.folder() as temporary:
             # The reader goes by the name's suffix, which an object of the cache does not have.
-            shutil.copyfile(found.path, Path(temporary) / Path(path).name)
-            return partitions(Path(temporary), customer, identity, self._customer)[Path(path).name]
+            shutil.copyfile(found.path, temporary / Path(path).name)
+            return partitions(temporary, customer, identity, self._customer)[Path(path).name]
 
 
 def columns_of(manifest: Manifest) -> tuple[str, str] | None:

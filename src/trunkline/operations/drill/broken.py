@@ -4,15 +4,13 @@ They are read and compared by the code that `compare` uses. Undamaged, the candi
 the best there can be, so a damage that nobody notices passes.
 """
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
 from trunkline import comparison, criteria
-from trunkline.clients import answers, files
+from trunkline.clients import answers, files, scratch
 from trunkline.clients.answers import HOLDOUT, PREDICTIONS, Tables
 from trunkline.errors import Error
 from trunkline.records import AMOUNTS, SIDES, Answer, Terms
@@ -63,8 +61,7 @@ def _verdict(
     holdout: pl.DataFrame, sides: Sides, probes: Sides, answer: Answer, terms: Terms
 ) -> tuple[Verdict | None, str]:
     """What the comparison says of these tables once they are files; no verdict where it refuses them."""
-    with tempfile.TemporaryDirectory(prefix="trunkline-drill-") as name:
-        folder = Path(name)
+    with scratch.folder() as folder:
         files.write_table(folder / HOLDOUT, holdout)
         for side, table in [*sides.items(), *((f"{side}_probes", table) for side, table in probes.items())]:
             files.write_table(folder / PREDICTIONS / f"{side}.parquet", table)

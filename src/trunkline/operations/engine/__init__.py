@@ -81,10 +81,11 @@ def _load(params: Params, folder: Path, base: Path, threads: int) -> tuple[Loade
     if (folder / BUNDLE_RECORD).is_file():
         loaded = load(base, folder, precision, attention)
         bundle = Bundle.read(folder / BUNDLE_RECORD)
-        digest, release = identity.digest(bundle.weights, bundle.base), bundle.release
+        digest, release = identity.digest(bundle.weights, bundle.base, bundle.configuration), bundle.release
     elif (folder / BASE_RECORD).is_file():
         loaded = load(folder, None, precision, attention)
-        digest = identity.digest(Base.read(folder / BASE_RECORD).weights, None)
+        record = Base.read(folder / BASE_RECORD)
+        digest = identity.digest(record.weights, None, record.configuration)
     else:
         problem = f"{folder} holds neither {BUNDLE_RECORD} nor {BASE_RECORD}"
         raise Error(problem, "name a folder such as models/candidate, or one that was exported")

@@ -3,11 +3,10 @@
 Nothing of this goes through the gateway, so the prediction log holds none of it. Only the present can be asked.
 """
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from trunkline.clients import hosted
+from trunkline.clients import hosted, scratch
 from trunkline.clients.contents import Places
 from trunkline.drift import rescored, signals
 from trunkline.drift.asked import Budget
@@ -23,22 +22,22 @@ from trunkline.verdict import Verdict
 
 def add(looked: Looked, params: Params) -> Looked:
     """The same with what is answered now."""
-    with tempfile.TemporaryDirectory() as temporary:
-        told = [*looked.found.signals, *_signals(looked, params, Path(temporary))]
+    with scratch.folder() as temporary:
+        told = [*looked.found.signals, *_signals(looked, params, temporary)]
     ordered = signals.sort(told)
     verdict = signals.verdict_of(ordered, params.monitor.needs)
     return looked._replace(found=looked.found.model_copy(update={"signals": ordered, "verdict": verdict}))
 
 
-def _signals(looked: Looked, params: Params, scratch: Path) -> list[Signal]:
+def _signals(looked: Looked, params: Params, temporary: Path) -> list[Signal]:
     manifest, settings = looked.served.manifest, params.monitor
     recorded, why = None, ""
     if manifest.kind == "hosted":
         try:
-            recorded = respondent.record(manifest, params, scratch / "bundle")
+            recorded = respondent.record(manifest, params, temporary / "bundle")
         except Error as error:
             why = error.problem
-    sets, told = questions.gather(manifest, params, Places(scratch, remote=True))
+    sets, told = questions.gather(manifest, params, Places(temporary, remote=True))
     tests = len(sets) + (0 if recorded is None else len(recorded.pins))
     budget = Budget(settings.alpha, settings.asked.a_month, tests, settings.examples)
     hosts = manifest.kind == "hosted"

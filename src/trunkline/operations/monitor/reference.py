@@ -1,15 +1,14 @@
 """A release's own reference: its training data and holdout, and what it answered to the holdout, verified."""
 
 import hashlib
-import tempfile
-from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
 from trunkline import scoring, transforms
-from trunkline.clients import dvc, files, git
+from trunkline.clients import dvc, files, git, scratch
 from trunkline.clients.contents import Places
+from trunkline.clients.dvc import stored
 from trunkline.drift import features, quality
 from trunkline.drift.quality import Proven
 from trunkline.drift.watched import Against
@@ -50,8 +49,8 @@ def gather(manifest: Manifest, params: Params) -> Reference:
     missing: dict[Against, str] = {}
     tables: dict[Against, pl.DataFrame] = {}
     known, proven, unproven = None, None, ""
-    with tempfile.TemporaryDirectory() as scratch:
-        places = Places(Path(scratch), remote=True)
+    with scratch.folder() as temporary:
+        places = Places(temporary, remote=True)
         try:
             check_transforms(manifest)
             train, holdout = (table(path, manifest, places) for path in (TRAIN, HOLDOUT))
@@ -134,7 +133,7 @@ def kept(name: str, manifest: Manifest, places: Places) -> pl.DataFrame:
     if found is None:
         problem = f"{ANSWERS}/{name} of {manifest.version} is neither in DVC's cache nor in its remote"
         raise Error(problem, "`dvc push` it")
-    if hashlib.md5(found.path.read_bytes(), usedforsecurity=False).hexdigest() != folder[name]:
+    if stored.md5(found.path) != folder[name]:
         raise Error(f"{ANSWERS}/{name} of {manifest.version} in {found.where} is damaged", "fetch it anew")
     return files.read_parquet(found.path, "fetch it anew")
 

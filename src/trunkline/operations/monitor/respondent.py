@@ -81,11 +81,10 @@ def of_engine(manifest: Manifest, params: Params) -> Respondent:
 def _expected(manifest: Manifest, engine: EngineParams, folder: Path) -> Expected:
     """As the gateway expects it."""
     release = f"{manifest.model}@{manifest.version}"
-    base = manifest.base["sha256"] if manifest.kind == "lora" else None
     path = folder / f"{manifest.version.replace('+', '_')}.json"
     pin = Pin.read(path) if engine.kind != "embedded" and path.is_file() else None
     named = release if engine.kind == "openai" else None
-    return Expected(release, identity.digest(manifest.weights, base), engine.model or named, pin)
+    return Expected(release, identity.of_release(manifest), engine.model or named, pin)
 
 
 async def _probe(settings: EngineParams, expected: Expected, params: Params) -> Probed:

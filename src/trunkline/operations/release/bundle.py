@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from trunkline.clients import bundles, files, signing
+from trunkline.clients import bundles, signing, weights
 from trunkline.operations.release import card, manifest
 from trunkline.operations.release.contents import Contents
 from trunkline.params import Params
-from trunkline.records import Base, Report
+from trunkline.records import Report
 from trunkline.records.release import Manifest
 
 
@@ -78,8 +78,7 @@ def write(proven: Proven, version: str, prepared: Path, folder: Path, params: Pa
 def _identify(folder: Path, contents: Contents, name: str) -> None:
     """Write the record by which a model is verified when it is loaded, under the release's name."""
     if contents.kind == "merged":
-        weights = {path.name: files.sha256(path) for path in folder.glob("*.safetensors")}
-        base = Base(source=f"release:{name}", weights=weights, sha256=files.combined(weights))
+        base = weights.identify(f"release:{name}", folder)
         (folder / "base.json").write_text(base.text(), encoding="utf-8")
     else:
         bundle = contents.bundle.model_copy(update={"release": name})

@@ -101,8 +101,9 @@ def _check(folder: Path, bundle: Bundle, base: Base, trained_on: str) -> None:
     if bundle.kind == "base" or not bundle.weights or found != bundle.weights:
         changed = sorted({name for name, _ in found.items() ^ bundle.weights.items()})
         raise Error(f"{CANDIDATE} does not hold the files that were trained: {', '.join(changed) or 'none'}", hint)
-    if bundle.base != base.sha256:
+    if not bundle.goes_on(base):
         problem = f"{CANDIDATE} was trained on the base model {bundle.base[:12]}, but {BASE} is {base.sha256[:12]}"
-        raise Error(problem, hint)
+        more = ", with another configuration" if bundle.base == base.sha256 else ""
+        raise Error(problem + more, hint)
     if bundle.trained_on != (None if bundle.kind == "hosted" else trained_on):
         raise Error(f"{CANDIDATE} was trained on other examples than {TRAIN} of this commit", hint)

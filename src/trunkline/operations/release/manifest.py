@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trunkline import guard
 from trunkline.clients import actor, files, hosted, project
+from trunkline.clients.weights import CONFIGURATION
 from trunkline.operations.release.contents import Contents
 from trunkline.operations.release.proof import Judged
 from trunkline.params import Params
@@ -54,6 +55,7 @@ def facts(
         data=contents.data,
         base={"source": contents.base.source, "sha256": contents.base.sha256} | _provider(contents),
         kind=contents.kind,
+        configuration=contents.bundle.configuration,
         task=contents.bundle.task,
         guard=guard.guard_id(params.serve.guard),
         decoding={"decoding": evaluate.decoding, "max_new_tokens": evaluate.max_new_tokens},
@@ -80,7 +82,10 @@ def _provider(contents: Contents) -> dict[str, str]:
 
 def complete(known: Mapping[str, object], version: str, weights: Mapping[str, str]) -> Manifest:
     """A version's manifest as it is in its bundle, which cannot know where it will be kept."""
-    return Manifest.model_validate({**known, "version": version, "weights": weights, "bundle": None, "hub": None})
+    own = {name: value for name, value in weights.items() if name in CONFIGURATION}
+    decided = {"configuration": own} if known["kind"] == "merged" else {}
+    found = {**known, **decided, "version": version, "weights": weights, "bundle": None, "hub": None}
+    return Manifest.model_validate(found)
 
 
 def _tools() -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The merged commit's data with a new partition among them, judged by the data stage, in a folder of their own."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -10,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from trunkline import collected, registry
-from trunkline.clients import dvc, files, pinned, snapshot, tables, trial
+from trunkline.clients import dvc, files, pinned, scratch, snapshot, tables, trial
 from trunkline.clients.dvc import objects
 from trunkline.clients.git import tags
 from trunkline.collected import Layout, New
@@ -71,8 +70,8 @@ def gather(params: Params, tree: Tree, now: datetime) -> Gathered:
     Raises:
         Error: the log or a file cannot be read.
     """
-    with tempfile.TemporaryDirectory(prefix="trunkline-") as temporary:
-        came = incoming.read(params, tree.layout, Path(temporary), now)
+    with scratch.folder() as temporary:
+        came = incoming.read(params, tree.layout, temporary, now)
     new = collected.new(came.rows, tree.known, tree.layout)
     return Gathered(came, new, collected.text(new.rows, tree.layout))
 

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 
-import yaml
-
 from trunkline import registry
 from trunkline.clients import actor
 from trunkline.clients.git import branches, publishing
 from trunkline.errors import Error
-from trunkline.records.release import Amendment, Tag
+from trunkline.records.release import Amendment, Serving, Tag
 from trunkline.records.release import Decision as Assigned
 from trunkline.records.rollout import Rollout
 from trunkline.rollout import state
@@ -78,11 +76,13 @@ class Branch:
 
     def overtaken(self, rollout: Rollout, head: str | None, now: str) -> Rollout | None:
         """What becomes of a rollout because the environment was given another release; None where it was not."""
-        content = None if head is None else branches.at(head, registry.path(self.model))
-        serving = None if content is None else yaml.safe_load(content)
-        if not isinstance(serving, dict):
-            return None
-        return state.overtaken(rollout, str(serving.get("version")), str(serving.get("tag")), now)
+        path = registry.path(self.model)
+        content = None if head is None else branches.at(head, path)
+        try:
+            serving = None if content is None else Serving.parse(content, path)
+        except Error:
+            return None  # what cannot be read must not stand in the way of what is decided
+        return None if serving is None else state.overtaken(rollout, serving.version, serving.tag, now)
 
     def amend(self, decide: "Callable[[str | None, list[Tag]], Written | None]") -> Rollout | None:
         """Write what ``decide`` makes of the branch and the tags as they are; None where nothing was to be done.
@@ -109,7 +109,9 @@ class Branch:
         said = {"model": self.model, "environment": self.environment, "version": rollout.canary, "action": "promote"}
         told = {"reason": f"{rollout.reason} ({rollout.name})", "by": rollout.by, "created": rollout.since}
         wanted = Assigned.model_validate({**said, **told, "previous": None, "run": actor.run()})
-        change = registry.promote(registry.of(tags, self.model), wanted)
+        there = registry.of(tags, self.model)
+        registry.promote(there, wanted)
+        change = registry.promote(there, registry.admitted(wanted, there, said=True))
         return Amendment(message, {**change.files, **files}, change.tag)
 
 

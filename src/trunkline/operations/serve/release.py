@@ -25,7 +25,7 @@ class Release(NamedTuple):
         guard: ``flag`` or ``block`` by guard, in order.
         max_new_tokens: an answer is cut here where a request does not say.
         choices: the only answers there may be; None: any.
-        digest: of its weights, see `trunkline.identity.digest`.
+        digest: of its weights and their configuration, see `trunkline.identity.digest`.
         provider: whose model it is a prompt for; None: it has weights, for an engine.
     """
 
@@ -73,7 +73,6 @@ def read(folder: Path, params: Params) -> Release:
 def _released(manifest: Manifest, folder: Path) -> Release:
     name = f"{manifest.model}@{manifest.version}"
     guards = guard.released(manifest)
-    base = manifest.base["sha256"] if manifest.kind == "lora" else None
     limit = manifest.decoding.get("max_new_tokens")
     if not isinstance(limit, int):
         raise Error(f"the manifest of {name} does not say how long an answer may be", "release it again")
@@ -83,7 +82,7 @@ def _released(manifest: Manifest, folder: Path) -> Release:
         guard=guards,
         max_new_tokens=limit,
         choices=_choices(manifest.task, str(manifest.decoding.get("decoding"))),
-        digest=identity.digest(manifest.weights, base),
+        digest=identity.of_release(manifest),
         provider=_provider(manifest.kind, manifest.weights, folder),
     )
 
@@ -96,7 +95,7 @@ def _working_copy(bundle: Bundle, folder: Path, params: Params) -> Release:
         guard=dict(params.serve.guard),
         max_new_tokens=params.evaluate.max_new_tokens,
         choices=_choices(bundle.task, params.evaluate.decoding),
-        digest=identity.digest(bundle.weights, bundle.base),
+        digest=identity.digest(bundle.weights, bundle.base, bundle.configuration),
         provider=_provider(bundle.kind, bundle.weights, folder),
     )
 

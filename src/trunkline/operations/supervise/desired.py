@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import yaml
-from pydantic import ValidationError
-
 from trunkline import registry
-from trunkline.errors import Error, first_mistake
+from trunkline.errors import Error
 from trunkline.records.release import Serving
 from trunkline.records.rollout import Rollout
 from trunkline.records.traffic import Mirror, Traffic
@@ -74,7 +71,7 @@ def read(found: Mapping[str, bytes], model: str, environment: str) -> Desired:
     if serving_path not in found:
         problem = f"nothing was promoted to {environment} yet: {registry.branch(environment)} has no {serving_path}"
         raise Error(problem, f"`trunkline promote VERSION --to {environment}`")
-    serving = _serving(found[serving_path], serving_path)
+    serving = Serving.parse(found[serving_path], serving_path)
     _check(serving_path, (serving.model, serving.environment), (model, environment))
     rollout = Rollout.parse(found[rollout_path], rollout_path) if rollout_path in found else None
     if rollout is None or rollout.over:
@@ -109,15 +106,6 @@ def version_of(release: str, model: str) -> str:
         Error: it is another model's, or no version.
     """
     return str(registry.release(release, model))
-
-
-def _serving(content: bytes, path: str) -> Serving:
-    try:
-        return Serving.model_validate(yaml.safe_load(content.decode()))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        raise Error(f"{path} is not valid YAML", _hint(path)) from None
-    except ValidationError as error:
-        raise Error(f"{path}: {first_mistake(error, 'the document')}", _hint(path)) from None
 
 
 def _check(path: str, said: tuple[str, str], expected: tuple[str, str]) -> None:

@@ -8,6 +8,7 @@ from trunkline import guard, identity, registry, transforms
 from trunkline.clients import bundles, dvc, files, git
 from trunkline.clients.dvc import objects
 from trunkline.clients.git import tags
+from trunkline.clients.weights import identify
 from trunkline.errors import Error
 from trunkline.identity import Expected
 from trunkline.params import Params
@@ -55,8 +56,7 @@ def manifest(model: str, version: str, weights: Mapping[str, str] | None) -> Man
 
 def expected(found: Manifest) -> Expected:
     """What an engine must turn out to be that serves a release."""
-    base = found.base["sha256"] if found.kind == "lora" else None
-    return Expected(f"{found.model}@{found.version}", identity.digest(found.weights, base), None, None)
+    return Expected(f"{found.model}@{found.version}", identity.of_release(found), None, None)
 
 
 def place(folder: Path, version: str) -> Path:
@@ -110,10 +110,9 @@ def _holds(found: Manifest, bundle: Path, params: Params) -> bool:
 
 def _base(found: Manifest, folder: Path) -> Path:
     """The base model's folder: the project's, or one that is fetched from where the release's commit keeps it."""
-    wanted = found.base["sha256"]
     own = _base_place(folder, found)
     for known in (BASE, own):
-        if (known / _BASE_RECORD).is_file() and Base.read(known / _BASE_RECORD).sha256 == wanted:
+        if (known / _BASE_RECORD).is_file() and _is_base(Base.read(known / _BASE_RECORD), found):
             return known
     value = dvc.recorded_hash(git.show(found.commit, _LOCK), BASE.as_posix())
     with files.replacing(own) as partial:
@@ -122,8 +121,8 @@ def _base(found: Manifest, folder: Path) -> Path:
         for member in (partial / "base").iterdir():
             member.rename(partial / member.name)
         (partial / "base").rmdir()
-        weights = {path.name: files.sha256(path) for path in partial.glob("*.safetensors")}
-        if Base.read(partial / _BASE_RECORD).sha256 != wanted or files.combined(weights) != wanted:
+        recorded = Base.read(partial / _BASE_RECORD)
+        if not _is_base(recorded, found) or not _is_base(identify(recorded.source, partial), found):
             problem = (
                 f"the base model in dvc.lock of {found.commit[:12]} is not the one of {found.model}@{found.version}"
             )
@@ -131,5 +130,10 @@ def _base(found: Manifest, folder: Path) -> Path:
     return own
 
 
+def _is_base(base: Base, found: Manifest) -> bool:
+    return base.sha256 == found.base["sha256"] and found.configuration in ({}, base.configuration)
+
+
 def _base_place(folder: Path, found: Manifest) -> Path:
-    return folder / f"base-{found.base['sha256'][:12]}"
+    """Of weights and their configuration, as two releases may compute otherwise with the same weights."""
+    return folder / f"base-{files.combined({'': found.base['sha256'], **found.configuration})[:12]}"

@@ -1,10 +1,9 @@
 """Follow a prediction or a release back to weights, training run, data and code, and verify every hash that is here."""
 
-import tempfile
 import textwrap
-from pathlib import Path
 
 from trunkline import lineage, registry
+from trunkline.clients import scratch
 from trunkline.clients.contents import Places
 from trunkline.clients.git import tags
 from trunkline.lineage import Link
@@ -36,8 +35,8 @@ def run(params: Params, what: str, fetch: bool = False) -> tuple[str, Verdict]:
     start = starts.find(what, params, state)
     chain = [*start.links]
     if start.release is not None:
-        with tempfile.TemporaryDirectory() as scratch:
-            chain += _behind(start.release, Places(Path(scratch), remote=fetch), params)
+        with scratch.folder() as temporary:
+            chain += _behind(start.release, Places(temporary, remote=fetch), params)
     event = registry.parse(start.name)
     gone = isinstance(event, Registration) and event.version in state.withdrawn
     head = f"{plain(start.name)}{', which was withdrawn' if gone else ''}: {lineage.sentence(chain)}"

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from trunkline.clients import dvc, git
 from trunkline.clients.contents import Found, Places
+from trunkline.clients.dvc import stored
 from trunkline.clients.git import log
 from trunkline.errors import Error
 from trunkline.lineage import Link, compared
@@ -129,7 +130,7 @@ def _trained(manifest: Manifest, trained: Mapping[str, str], places: Places) -> 
 def _bundle(md5: str | None, places: Places) -> Bundle | None:
     """The trained model's record, if the cache holds the very one that the commit names."""
     found = places.stored(md5) if md5 else None
-    if found is None or hashlib.md5(found.path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
+    if found is None or stored.md5(found.path) != md5:
         return None
     try:
         return Bundle.read(found.path)

@@ -101,8 +101,7 @@ def answered_by(end: Outcome, tag: Tag, first: Outcome | None) -> Link:
         return Link("engine", said, Verdict.INCONCLUSIVE, "the release says nothing of its weights")
     if manifest.kind == "hosted":
         return _of_provider(end, manifest)
-    base = manifest.base["sha256"] if manifest.kind == "lora" else None
-    digest = identity.digest(manifest.weights, base)[:12]
+    digest = identity.of_release(manifest)[:12]
     if end.engine_fingerprint == digest:
         return Link("engine", said, Verdict.PASS, "it names the released weights")
     ours = (end.engine_model or "").startswith(f"{manifest.model}@")

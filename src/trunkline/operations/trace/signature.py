@@ -1,10 +1,9 @@
 """Whether a release's bundle carries the OpenSSF signature that params.yaml asks for, over the files of its tag."""
 
 import shutil
-import tempfile
 from pathlib import Path, PurePosixPath
 
-from trunkline.clients import bundles, signing
+from trunkline.clients import bundles, scratch, signing
 from trunkline.clients.contents import Places
 from trunkline.errors import Error
 from trunkline.lineage import Link
@@ -39,20 +38,20 @@ def _verified(manifest: Manifest, places: Places, params: ReleaseParams) -> tupl
     if isinstance(way, dict) and way.get("sign") == "none":
         return Verdict.INCONCLUSIVE, "it was released without one: nothing but its tag vouches for it"
     members = places.members(manifest.bundle)
-    with tempfile.TemporaryDirectory() as temporary:
+    with scratch.folder() as temporary:
         for name, md5 in members.items():
             if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
                 return Verdict.FAIL, f"its bundle names a file outside of itself: {name}"
             found = places.stored(md5)
             if found is None:
                 return Verdict.INCONCLUSIVE, _FETCH
-            place = Path(temporary) / name
+            place = temporary / name
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(found.path, place)
         if not members:
             return Verdict.INCONCLUSIVE, _FETCH
         try:
-            bundles.verify(manifest, Path(temporary), params)
+            bundles.verify(manifest, temporary, params)
         except Error as error:
             return Verdict.FAIL, error.problem.replace(f"{temporary}/", "")
     return Verdict.PASS, f"it holds over all {len(members) - 1} files of the bundle"

@@ -207,8 +207,9 @@ def _kept(question: Question, key: str) -> pl.DataFrame | None:
 
 def _key(question: Question, settings: EvaluateParams, hosted: Hosted | None) -> str:
     """What decides the answers: model, questions, decoding, code; and the machine, which decides their speed."""
+    bundle = question.bundle
     content: dict[str, object] = {
-        "model": [question.bundle.kind, question.bundle.base, question.bundle.weights],
+        "model": [bundle.kind, bundle.base, bundle.weights, bundle.configuration],
         "ids": question.ids,
         "asked": [question.conversations, question.references, question.labels],
         "decoding": [settings.batch_size, settings.max_new_tokens],

@@ -54,15 +54,17 @@ def run(params: Params) -> None:
         files.write_text(REPORT, hosted.write(frame, task, params.train, BASE, CANDIDATE).text())
         return
     loaded = model.load(BASE, None, params.train.precision, params.train.attention)
+    base = Base.read(BASE / model.BASE_RECORD)
     bundle = Bundle(
         kind="lora",
         release=None,
-        base=Base.read(BASE / model.BASE_RECORD).sha256,
+        base=base.sha256,
         weights={},
         task=task,
         partitions=tuple(sorted(frame["partition"].unique())),
         trained_on=files.sha256(TRAIN),
         params=params.train.model_dump(mode="json"),
+        configuration=base.configuration,
     )
     encoded = examples.encode(frame, task, loaded.tokenizer, params.train.max_tokens)
     with joined(loaded.device) as processes, _explained_memory(params.train):
