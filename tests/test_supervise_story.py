@@ -141,7 +141,7 @@ def gone(story: Story) -> Iterator[None]:
 def tried(story: Story, ask: Callable[[str], Answer], harm: Callable[[], object] = nullcontext) -> Tried:
     """Let the bad release try to earn its traffic, with harm done to its engine meanwhile."""
     (stable,) = story.arms
-    with clients(ask, 4, 0.1) as found:
+    with clients(ask, 4, 0.2) as found:
         until(lambda: len(found) > 60, 300)
         story.trunkline("rollout", "start", BAD, "--reason", "it is worth a try")
         watch = story.begin("rollout", "watch")
