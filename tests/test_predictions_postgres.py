@@ -135,18 +135,20 @@ def test_a_server_that_is_stopped_and_started_while_two_gateways_write_loses_not
     threads = [threading.Thread(target=serve, args=(log,)) for log in logs]
     for thread in threads:
         thread.start()
-    wait_for(lambda: len(accepted) > 100)
-    server.stop()
     try:
-        wait_for(lambda: all(log.status.problem for log in logs))
-        count = len(accepted)
-        wait_for(lambda: len(accepted) > count + 50)
+        wait_for(lambda: len(accepted) > 100)
+        server.stop()
+        try:
+            wait_for(lambda: all(log.status.problem for log in logs))
+            count = len(accepted)
+            wait_for(lambda: len(accepted) > count + 50)
+        finally:
+            server.start()
+        wait_for(lambda: not any(log.status.problem for log in logs))
     finally:
-        server.start()
-    wait_for(lambda: not any(log.status.problem for log in logs))
-    stop.set()
-    for thread in threads:
-        thread.join()
+        stop.set()
+        for thread in threads:
+            thread.join()
     assert all(log.close(20) for log in logs)
     frame = logged_in(settings)
     assert sorted(accepted) == frame["prediction"].to_list()

@@ -128,9 +128,8 @@ class Log:
                 self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
 
     def _move(self) -> None:
-        moved = moving.move(self._connected(), self._spool, self._folder / REJECTED, self._stop)
-        if moved:  # before `flush` says so: whoever waited for it sees no problem any more
-            self._is_back()
+        # After each batch, and before `flush` says so: whoever waited for it sees no problem any more.
+        moving.move(self._connected(), self._spool, self._folder / REJECTED, self._stop, self._is_back)
         if not self._spool.waiting:
             self._idle.set()
             # A record may have come between the two.

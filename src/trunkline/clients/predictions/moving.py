@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 
@@ -28,12 +28,19 @@ def packed(record: Record) -> bytes:
     return _MARKS[type(record)] + record.model_dump_json().encode()
 
 
-def move(database: Database, spool: Spool, rejected: Path, stop: Event | None = None) -> int:
+def move(
+    database: Database,
+    spool: Spool,
+    rejected: Path,
+    stop: Event | None = None,
+    moved: Callable[[], None] = lambda: None,
+) -> int:
     """Move all that waits, in order and in batches; how many records. A batch leaves the spool when it is committed.
 
     Args:
         rejected: records that the database will never take are appended here, so that the others go on.
         stop: when set, the rest stays.
+        moved: called after each batch, as more may come for as long as one looks.
 
     Raises:
         connection.Unreachable: the database does not take them now.
@@ -42,6 +49,7 @@ def move(database: Database, spool: Spool, rejected: Path, stop: Event | None = 
     while (stop is None or not stop.is_set()) and (frames := spool.oldest(BATCH, BATCH_BYTES)):
         _add(database, frames, rejected)
         spool.release(frames)
+        moved()
         count += len(frames)
     return count
 
