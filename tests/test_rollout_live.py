@@ -531,6 +531,29 @@ def test_in_a_terminal_a_watch_draws_traffic_evidence_and_what_it_waits_for(quic
         assert words in seen
 
 
+SIGNALLED = """
+import os, signal, threading, time
+from trunkline.operations.rollout import watching
+
+def tell():
+    while not enough.is_set():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+enough = threading.Event()
+with watching._stopped_by_signals() as stopped:
+    assert not stopped(0.01)
+    teller = threading.Thread(target=tell)
+    teller.start()
+    assert all([stopped(60), *(stopped(0.0001) for _ in range(20_000))])
+    enough.set()
+    teller.join()
+"""
+
+
+def test_a_signal_at_any_moment_ends_the_wait():
+    assert subprocess.run([sys.executable, "-c", SIGNALLED], timeout=120, check=False).returncode == 0
+
+
 def test_nothing_to_watch_is_an_error(world, capsys):
     assert cli.main(["rollout", "watch"]) == 1
     assert "nothing was ever tried in production" in capsys.readouterr().err

@@ -1,11 +1,12 @@
 """Look at a rollout until it is over: a live view in a terminal, plain lines elsewhere."""
 
+import os
+import select
 import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from rich.console import Console
@@ -41,11 +42,11 @@ def watch(params: Params, environment: str, until_held: bool) -> tuple[str, Verd
     Raises:
         Error: there was never a rollout.
     """
-    controller, stop = Controller(params, environment), threading.Event()
+    controller = Controller(params, environment)
     look: Look | None = None
     wait = 0.0
-    with _stopped_by_signals(stop), _shown() as show:
-        while not stop.wait(wait):
+    with _stopped_by_signals() as stopped, _shown() as show:
+        while not stopped(wait):
             look = _looked(controller, show) or look
             if look is not None and (look.rollout.over or (until_held and look.rollout.state == "held")):
                 break
@@ -69,16 +70,26 @@ def _looked(controller: Controller, show: "_Shown") -> Look | None:
 
 
 @contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+def _stopped_by_signals() -> Iterator[Callable[[float], bool]]:
+    """A wait of so many seconds, which is true, and ends, once SIGTERM or SIGINT has come.
+
+    Through a pipe, not a threading.Event: a handler runs in the middle of the wait, which may hold the event's lock.
+    """
+    told, telling = os.pipe()
+    os.set_blocking(telling, False)
+
     def end(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
+        with suppress(BlockingIOError):  # full of earlier signals
+            os.write(telling, b".")
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield lambda seconds: bool(select.select([told], [], [], seconds)[0])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(told)
+        os.close(telling)
 
 
 class _Shown:
