@@ -225,8 +225,11 @@ def test_a_floor_outside_0_to_1_is_refused(floor):
         Rule(0.1, 0.05, 0.1, floor=floor)
 
 
+AMOUNT = st.just(0.0) | st.floats(1e-6, 1e6)
+
+
 @given(
-    amounts=st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)), min_size=1, max_size=50),
+    amounts=st.lists(st.tuples(AMOUNT, AMOUNT), min_size=1, max_size=50),
     factor=st.floats(1e-3, 1e3),
 )
 def test_relative_amounts_are_bounded_mirrored_and_free_of_units(amounts, factor):

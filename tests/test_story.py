@@ -179,12 +179,14 @@ def test_a_run_killed_in_any_stage_ends_as_if_nothing_had_happened(finished, cop
 
 def forget(folder: Path, stages: Sequence[str]) -> None:
     """Leave nothing of these stages: a run has just come to the first of them."""
-    lock = yaml.safe_load((folder / "dvc.lock").read_text())
-    outs = [out["path"] for stage in stages for out in lock["stages"].pop(stage)["outs"]]
-    (folder / "dvc.lock").write_text(yaml.safe_dump(lock))
+    recorded = yaml.safe_load((folder / "dvc.lock").read_text())
+    outs = [out["path"] for stage in stages for out in recorded["stages"].pop(stage)["outs"]]
+    (folder / "dvc.lock").write_text(yaml.safe_dump(recorded))
     for path in map(folder.joinpath, outs):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     shutil.rmtree(folder / ".dvc/cache/runs")
+    for lock in (folder / ".trunkline").glob("*.lock"):
+        lock.unlink()
 
 
 def wait_for(folder: Path, stage: str, running: subprocess.Popen) -> int:

@@ -26,7 +26,7 @@ def test_quoted_text_is_one_yaml_value(text):
 
 def test_a_page_lets_only_its_own_style_and_script_run_and_escapes_everything():
     values = {"project": "<b>", "environment": "production", "verdict": "pass", "head": "<script>x</script>"}
-    values |= dict.fromkeys(("alarms", "cards", "groups", "examples", "rows", "history"), ())
+    values |= dict.fromkeys(("alarms", "cards", "groups", "examples", "answers", "rows", "history"), ())
     page = templating.page("monitor.html.j2", values | {"timeline": "", "hours": "24", "alpha": "0.05"})
     assert "<script>" not in page
     assert "&lt;b&gt;" in page
