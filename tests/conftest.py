@@ -27,7 +27,14 @@ hypothesis.settings.load_profile("patient")
 
 
 # The files that take minutes, the longest first: they start while the other processes do the rest.
-_LONGEST = ("test_real_model.py", "test_story.py", "test_act_story.py")
+_LONGEST = (
+    "test_real_model.py",
+    "test_story.py",
+    "test_act_story.py",
+    "test_supervise_story.py",
+    "test_loop_story.py",
+    "test_hosted_story.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
