@@ -1,7 +1,6 @@
 """Prompts for a provider's model earn their traffic on one machine: real supervisor, gateway, rollout and provider."""
 
 import contextlib
-import itertools
 import subprocess
 import sys
 import threading
@@ -89,29 +88,6 @@ class Place(Machine):
         return gateways.rows(self.params)
 
 
-@contextlib.contextmanager
-def clients(place: Place) -> Iterator[list[tuple[int, str]]]:
-    """Two that ask one thing after another, each in a conversation of its own."""
-    found: list[tuple[int, str]] = []
-    stop = threading.Event()
-
-    def go_on(name: int) -> None:
-        for number in itertools.count():
-            if stop.wait(0.02):
-                return
-            found.append(place.asks(f"{name}-{time.time_ns()}-{number}"))
-
-    threads = [threading.Thread(target=go_on, args=(name,)) for name in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield found
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-
-
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> Provider:
     """One whose `large` is what it likes, and whose `large-2026-08` is what it was."""
@@ -157,7 +133,7 @@ def test_prompts_for_a_providers_model_earn_their_traffic_and_the_old_one_is_bac
     until(lambda: not place.running.engines)
 
     # Both are hosted, and the log decides.
-    with clients(place) as found:
+    with supervised.clients(place.asks) as found:
         until(lambda: len(found) > 60, 120)
         place.decide_by("rollout", "start", "v2.1.0", "--reason", "a clearer prompt")
         assert cli.main(["rollout", "watch"]) == 0
