@@ -76,9 +76,16 @@ def plan(story: Story, **changes: object) -> None:
 
 
 def test_a_good_release_is_promoted(story):
-    plan(story)
+    """By what customers say of its answers: how fast they come depends on what else the machine does."""
+    plan(story, metrics={"score": {**SCORES["score"], "margins": [0.1, 0.1]}})
     (stable,) = story.arms
-    with clients(lambda unit: story.ask(unit, RIGHT), 2, 0.05) as found:
+
+    def ask(unit: str) -> Answer:
+        answer = story.ask(unit, RIGHT)
+        story.judge(answer)
+        return answer
+
+    with clients(ask, 2, 0.05) as found:
         until(lambda: len(found) > 150, 300)
         story.trunkline("rollout", "start", BETTER, "--reason", "trained on more")
         said = story.trunkline("rollout", "watch")
