@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from trunkline.errors import Error
+from trunkline.params.serve import EngineParams
 from trunkline.records import PROVIDER_RECORD
 from trunkline.records.release import Manifest
 from trunkline.records.serving import Completion, Identity, Pin, Provider
@@ -62,6 +63,20 @@ def of_release(manifest: Manifest) -> str:
     """
     base = manifest.base["sha256"] if manifest.kind == "lora" else None
     return digest(manifest.weights, base, manifest.configuration)
+
+
+def expected(release: str, digest: str, settings: EngineParams, pin: Pin | None) -> Expected:
+    """What an engine of a release must turn out to be, by how it is reached.
+
+    Args:
+        release: its name, such as ``support-triage@v1.2.0``.
+        digest: of its weights and their configuration.
+        settings: of the engine.
+        pin: what it must answer where the server tells no digest.
+    """
+    # vLLM is started under the release's name; TGI tells the folder that it was started on.
+    named = release if settings.kind == "openai" else None
+    return Expected(release, digest, settings.model or named, pin)
 
 
 def mismatch(expected: Expected, identity: Identity, completion: Completion) -> str | None:
@@ -132,6 +147,12 @@ def same(recorded: Provider, repeated: Sequence[str], said: Collection[tuple[str
         return Same(Verdict.INCONCLUSIVE, f"whether the provider moved could not be measured: {unknown}")
     told = changed if prints else f"its fingerprint is {recorded.fingerprint or 'not told'}"
     return Same(Verdict.PASS, f"the provider did not move: {len(pins)} of {len(pins)} pinned answers repeat; {told}")
+
+
+def repeats(recorded: Provider, answers: Sequence[Completion]) -> Same:
+    """The same by the answers to the pinned prompts alone; where nothing is pinned, by who answered."""
+    said = {(answer.model, answer.fingerprint) for answer in answers}
+    return same(recorded, [answer.text for answer in answers if recorded.pins], said)
 
 
 def _shown(text: str) -> str:

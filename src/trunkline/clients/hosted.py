@@ -96,7 +96,7 @@ def repeat(provider: Provider) -> list[Completion]:
     Raises:
         Error: it does not answer.
     """
-    return ask(provider, _pinned(provider))
+    return ask(provider, pinned(provider))
 
 
 async def repeated(provider: Provider, engine: Engine) -> list[Completion]:
@@ -111,7 +111,7 @@ async def repeated(provider: Provider, engine: Engine) -> list[Completion]:
         async with free:
             return await engine.complete(request)
 
-    asked = [asyncio.create_task(one(request)) for request in _pinned(provider)]
+    asked = [asyncio.create_task(one(request)) for request in pinned(provider)]
     try:
         return await asyncio.gather(*asked)
     finally:
@@ -142,11 +142,11 @@ def connect(provider: Provider, most: float) -> Engine:
         Error: there is no key in the environment.
     """
     seconds = min(provider.timeout, most)
-    timeouts = TimeoutParams(connect=seconds, first_token=seconds, next_token=seconds, total=seconds)
-    return engines.connect(settings(provider), timeouts)
+    return engines.connect(settings(provider), TimeoutParams.of(seconds))
 
 
-def _pinned(provider: Provider) -> list[Request]:
+def pinned(provider: Provider) -> list[Request]:
+    """The pinned requests, byte for byte; a greeting where nothing is pinned."""
     asked = [Request(prompt=one.prompt, max_new_tokens=one.max_new_tokens, temperature=0) for one in provider.pins]
     return asked or [_HELLO]
 

@@ -122,7 +122,4 @@ def _connect(settings: JudgeParams) -> Engine:
         usd_per_million=settings.usd_per_million,
         retries=settings.retries,
     )
-    seconds = settings.timeout
-    return engines.connect(
-        asked, TimeoutParams(connect=seconds, first_token=seconds, next_token=seconds, total=seconds)
-    )
+    return engines.connect(asked, TimeoutParams.of(settings.timeout))

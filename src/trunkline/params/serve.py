@@ -62,6 +62,11 @@ class TimeoutParams(Section):
     next_token: Positive
     total: Positive
 
+    @classmethod
+    def of(cls, seconds: float) -> "TimeoutParams":
+        """One limit for all of it together."""
+        return cls(connect=seconds, first_token=seconds, next_token=seconds, total=seconds)
+
 
 class EmbeddedParams(Section):
     """What `trunkline engine` takes on."""

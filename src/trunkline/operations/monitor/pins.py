@@ -5,7 +5,7 @@ from trunkline.drift import pinned, signals
 from trunkline.drift.asked import Budget
 from trunkline.errors import Error
 from trunkline.records.monitoring import Signal
-from trunkline.records.serving import Completion, Provider, Request
+from trunkline.records.serving import Completion, Provider
 
 
 def ask(recorded: Provider, budget: Budget) -> Signal:
@@ -16,18 +16,13 @@ def ask(recorded: Provider, budget: Budget) -> Signal:
         answers = [[answer.text] for answer in first] if recorded.pins else []
         places = pinned.doubtful(recorded, [answer.text for answer in first], said)
         more = pinned.tries(recorded.repeats, budget.level) - 1
-        again = hosted.ask(recorded, [_request(recorded, place) for place in places for _ in range(more)])
+        requests = hosted.pinned(recorded)
+        again = hosted.ask(recorded, [requests[place] for place in places for _ in range(more)])
     except Error as error:
         return signals.unmeasured(pinned.KEY, "provider", 0, f"could not measure: {error.problem}.")
     for number, place in enumerate(places):
         answers[place] += [answer.text for answer in again[number * more : (number + 1) * more]]
     return pinned.judge(recorded, answers, [*said, *map(_who, again)], budget)
-
-
-def _request(recorded: Provider, place: int) -> Request:
-    """The pinned request, byte for byte."""
-    pin = recorded.pins[place]
-    return Request(prompt=pin.prompt, max_new_tokens=pin.max_new_tokens, temperature=0)
 
 
 def _who(answer: Completion) -> tuple[str | None, str | None]:

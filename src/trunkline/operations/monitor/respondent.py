@@ -7,6 +7,7 @@ from typing import NamedTuple
 from trunkline import identity
 from trunkline.clients import bundles, engines, hosted
 from trunkline.clients.engines import Probed
+from trunkline.clients.engines import pins as answered
 from trunkline.drift import asked, pinned, signals
 from trunkline.drift.asked import Budget
 from trunkline.errors import Error
@@ -17,7 +18,7 @@ from trunkline.params.serve import EngineParams
 from trunkline.records import PROVIDER_RECORD
 from trunkline.records.monitoring import Signal
 from trunkline.records.release import Manifest
-from trunkline.records.serving import Pin, Provider
+from trunkline.records.serving import Provider
 from trunkline.verdict import Verdict
 
 WEIGHTS = "provider/weights"
@@ -71,20 +72,13 @@ def of_engine(manifest: Manifest, params: Params) -> Respondent:
         why = "monitor.asked.engine names no engine that serves the release"
         return Respondent((none, _unknown(WEIGHTS, why)), None, why)
     try:
-        expected = _expected(manifest, engine, Path(params.serve.gateway.pins))
+        name, digest = f"{manifest.model}@{manifest.version}", identity.of_release(manifest)
+        pin = answered.read(name, engine, Path(params.serve.gateway.pins))
+        expected = identity.expected(name, digest, engine, pin)
         probed = asyncio.run(_probe(engine, expected, params))
     except Error as error:
         return Respondent((none, _unknown(WEIGHTS, error.problem)), None, error.problem)
     return Respondent((none, _weights(expected, probed)), _provider(engine, probed, params), "")
-
-
-def _expected(manifest: Manifest, engine: EngineParams, folder: Path) -> Expected:
-    """As the gateway expects it."""
-    release = f"{manifest.model}@{manifest.version}"
-    path = folder / f"{manifest.version.replace('+', '_')}.json"
-    pin = Pin.read(path) if engine.kind != "embedded" and path.is_file() else None
-    named = release if engine.kind == "openai" else None
-    return Expected(release, identity.of_release(manifest), engine.model or named, pin)
 
 
 async def _probe(settings: EngineParams, expected: Expected, params: Params) -> Probed:

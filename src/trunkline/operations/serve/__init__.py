@@ -14,9 +14,10 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from trunkline.clients import engines, files, listening, project, tracing
+from trunkline.clients.engines import pins
 from trunkline.clients.predictions import Log
 from trunkline.errors import Error
-from trunkline.operations.serve import proving, release, routing, server
+from trunkline.operations.serve import release, routing, server
 from trunkline.operations.serve.admission import Admission
 from trunkline.operations.serve.gateway import Gateway
 from trunkline.operations.serve.metrics import Metrics
@@ -106,7 +107,7 @@ async def _pin(params: Params, source: Source, message: str) -> str:
         raise Error(f"{source.served.url} gives no answer to pin: {failure.problem}", failure.hint) from None
     finally:
         await engine.close()
-    path = proving.pin_of(found, Path(params.serve.gateway.pins))
+    path = pins.path_of(found.name, Path(params.serve.gateway.pins))
     files.write_text(path, pinned.text())
     return f"{path}: {found.name} answers {pinned.output!r}\nnext: commit it"
 

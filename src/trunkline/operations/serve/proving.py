@@ -5,11 +5,11 @@ from typing import NamedTuple, Protocol
 
 from trunkline import identity
 from trunkline.clients import engines, hosted
-from trunkline.clients.engines import Engine
-from trunkline.identity import Expected, Same
+from trunkline.clients.engines import Engine, pins
+from trunkline.identity import Same
 from trunkline.operations.serve.release import Release
 from trunkline.params.serve import EngineParams
-from trunkline.records.serving import Completion, Pin, Provider
+from trunkline.records.serving import Completion, Provider
 from trunkline.verdict import Verdict
 
 # Who tells more fingerprints than this tells nothing by a new one.
@@ -57,13 +57,14 @@ class Proof(Protocol):
 class EngineProof:
     """An engine's, see Proof: `trunkline engine` tells its weights, any other repeats one pinned answer."""
 
-    def __init__(self, release: Release, settings: EngineParams, pins: Path) -> None:
+    def __init__(self, release: Release, settings: EngineParams, folder: Path) -> None:
         """Nothing is asked yet.
 
         Raises:
             Error: the release's pin cannot be read.
         """
-        self._expected = expected(release, settings, pins)
+        pin = pins.read(release.name, settings, folder)
+        self._expected = identity.expected(release.name, release.digest, settings, pin)
         self._embedded = settings.kind == "embedded"
         self._fingerprint: str | None = None
 
@@ -116,27 +117,4 @@ class ProviderProof:
         return Heard(new, None)
 
     async def _same(self, engine: Engine) -> Same:
-        answers = await hosted.repeated(self._provider, engine)
-        said = {(answer.model, answer.fingerprint) for answer in answers}
-        return identity.same(self._provider, [answer.text for answer in answers if self._provider.pins], said)
-
-
-def expected(release: Release, settings: EngineParams, pins: Path) -> Expected:
-    """What an engine of a release must turn out to be.
-
-    Args:
-        pins: the folder of the releases' pins.
-
-    Raises:
-        Error: the release's pin cannot be read.
-    """
-    path = pin_of(release, pins)
-    pin = Pin.read(path) if settings.kind != "embedded" and path.is_file() else None
-    # vLLM is started under the release's name; TGI tells the folder that it was started on.
-    named = release.name if settings.kind == "openai" else None
-    return Expected(release.name, release.digest, settings.model or named, pin)
-
-
-def pin_of(release: Release, pins: Path) -> Path:
-    """The file of a release's pin; Kubernetes takes no other characters for the name of one."""
-    return pins / f"{release.name.partition('@')[2].replace('+', '_')}.json"
+        return identity.repeats(self._provider, await hosted.repeated(self._provider, engine))

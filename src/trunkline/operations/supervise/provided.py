@@ -54,8 +54,6 @@ class ProviderProgram:
 
 
 def _check(provider: Provider) -> None:
-    answers = hosted.repeat(provider)
-    repeated = [answer.text for answer in answers] if provider.pins else []
-    found = identity.same(provider, repeated, {(answer.model, answer.fingerprint) for answer in answers})
+    found = identity.repeats(provider, hosted.repeat(provider))
     if found.verdict is not Verdict.PASS:
         raise Error(found.sentence, "let a release serve that was made with what the provider has now")
