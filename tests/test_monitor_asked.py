@@ -292,7 +292,7 @@ def test_our_own_prompt_is_told_from_the_providers_model_and_is_no_alarm_once_a_
     ("old", "new", "told"),
     [
         ("  - mask_pii@1\n", "", "transforms clean_text@1"),
-        ("  max_new_tokens: 32\n  decoding", "  max_new_tokens: 16\n  decoding", "max_new_tokens 16 instead of"),
+        ("  max_new_tokens: 30\n  decoding", "  max_new_tokens: 16\n  decoding", "max_new_tokens 16 instead of"),
         ("hosted:large", "hosted:small", "model hosted:small at http"),
     ],
 )

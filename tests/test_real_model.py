@@ -5,7 +5,8 @@ import pytest
 from test_story import commit, repro, run, working_copy
 from trunkline.records import Report
 
-pytestmark = pytest.mark.slow
+# The whole run on one thread, beside other tests.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_the_real_model_learns_the_task(tmp_path):

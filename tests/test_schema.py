@@ -57,7 +57,7 @@ def test_a_good_row_passes_with_its_canonical_answer():
         "v1",
         datetime(2026, 7, 1, 10, tzinfo=UTC),
         "my card is gone",
-        '{"intent": "card_lost", "urgency": "high"}',
+        '{"intent":"card_lost","urgency":"high"}',
     ]
     assert row["channel"] == "app"
 
@@ -156,12 +156,12 @@ SCALARS = st.one_of(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(SCALARS, SCALARS), min_size=1, max_size=8))
-def test_the_json_answer_is_what_json_dumps_writes(values):
+def test_the_json_answer_is_what_json_dumps_writes_without_spaces(values):
     answer = Answer(format="json", fields=("intent", "urgency"), allowed={})
     rows = [changed(id=f"m{n}", intent=a, urgency=b) for n, (a, b) in enumerate(values)]
     found = check(*rows, answer=answer, longest=1000)
     assert found.counts == {}
-    written = [json.dumps({"intent": a, "urgency": b}, ensure_ascii=False) for a, b in values]
+    written = [json.dumps({"intent": a, "urgency": b}, ensure_ascii=False, separators=(",", ":")) for a, b in values]
     assert found.valid["answer"].to_list() == written
 
 

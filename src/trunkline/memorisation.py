@@ -105,7 +105,7 @@ def _with(secret: str, answer: Answer, rng: random.Random) -> str:
         return secret
     free = next(field for field in answer.fields if field not in answer.allowed)
     values = {field: rng.choice(answer.allowed.get(field, ("none",))) for field in answer.fields}
-    return json.dumps(values | {free: secret}, ensure_ascii=False)
+    return json.dumps(values | {free: secret}, ensure_ascii=False, separators=(",", ":"))
 
 
 def _number(rng: random.Random) -> str:

@@ -85,8 +85,8 @@ def filter_rows(raw: pl.DataFrame, columns: Columns, answer: Answer, message: Ch
 def canonical(answer: Answer) -> pl.Expr:
     """The answer a model is trained to give, as an expression over the ``answer.<field>`` columns.
 
-    ``json``: what ``json.dumps(..., ensure_ascii=False)`` writes, fields in order, numbers and booleans
-    as they are. ``label`` and ``text``: the field's text. Null where a field is.
+    ``json``: fields in order, numbers and booleans as they are, and no space between, as each would be a token to
+    learn, to generate and to pay for. ``label`` and ``text``: the field's text. Null where a field is.
     """
     if answer.format != "json":
         return pl.col(FIELD_PREFIX + answer.fields[0])
@@ -95,7 +95,7 @@ def canonical(answer: Answer) -> pl.Expr:
         name = FIELD_PREFIX + field
         text = pl.when(pl.col(name).is_not_null()).then(_json_text(pl.col(name)))
         value = pl.when(pl.col(name + KIND_SUFFIX) == "text").then(text).otherwise(pl.col(name))
-        parts += [pl.lit("{" if position == 0 else ", "), _json_text(pl.lit(field)), pl.lit(": "), value]
+        parts += [pl.lit("{" if position == 0 else ","), _json_text(pl.lit(field)), pl.lit(":"), value]
     return pl.concat_str([*parts, pl.lit("}")])
 
 
