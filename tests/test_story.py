@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -156,37 +155,24 @@ def test_a_broken_partition_stops_the_run_and_leaves_the_good_state(finished, co
     assert results(folder) == results(finished)
 
 
-@pytest.mark.parametrize("stage", cli.STAGES)
-def test_a_run_killed_in_any_stage_ends_as_if_nothing_had_happened(finished, copy_of, stage):
-    folder = copy_of(finished)
-    stages = list(cli.STAGES)
-    forget(folder, stages[stages.index(stage) :])
-    running = subprocess.Popen(
-        ["dvc", "repro"], cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    child = wait_for(folder, stage, running)
-    running.kill()
-    running.wait()
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not Path(f"/proc/{child}").exists(), "the stage outlived DVC"
+def test_a_run_killed_in_every_stage_ends_as_if_nothing_had_happened(scratch, finished, copy_of):
+    folder = copy_of(scratch)
+    for stage in cli.STAGES:
+        # Each run completes the stage in which the one before was killed.
+        running = subprocess.Popen(
+            ["dvc", "repro"], cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        child = wait_for(folder, stage, running)
+        running.kill()
+        running.wait()
+        deadline = time.monotonic() + 10
+        while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not Path(f"/proc/{child}").exists(), f"{stage} outlived DVC"
     done = repro(folder)
     assert done.returncode == 0, done.stderr[-3000:]
     assert results(folder) == results(finished)
     assert not list(folder.rglob("*.partial-*"))
-
-
-def forget(folder: Path, stages: Sequence[str]) -> None:
-    """Leave nothing of these stages: a run has just come to the first of them."""
-    recorded = yaml.safe_load((folder / "dvc.lock").read_text())
-    outs = [out["path"] for stage in stages for out in recorded["stages"].pop(stage)["outs"]]
-    (folder / "dvc.lock").write_text(yaml.safe_dump(recorded))
-    for path in map(folder.joinpath, outs):
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    shutil.rmtree(folder / ".dvc/cache/runs")
-    for lock in (folder / ".trunkline").glob("*.lock"):
-        lock.unlink()
 
 
 def wait_for(folder: Path, stage: str, running: subprocess.Popen) -> int:
