@@ -4,6 +4,8 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # What a user's shell has set for another project must not reach this one.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# One more than cores: the stories often wait.
+PROCESSES = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: run test lint lock clean
 
@@ -15,7 +17,7 @@ test: .venv/installed
 	@ruff check
 	@ruff format --check
 	@mypy
-	@pytest -m "slow or not slow" --numprocesses auto --dist loadfile --no-loadscope-reorder
+	@pytest -m "slow or not slow" --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed
 	@ruff check --fix
