@@ -74,7 +74,8 @@ def test_a_branch_whose_runs_have_spent_the_budget_trains_no_more_until_it_is_ra
     assert pr.outputs(output) == {"changed": "true"}
     record(clone, 0.5)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    assert (told := said())[-2:] == [
+    told = said()
+    assert told[-2:] == [
         "train       the runs of this branch have taken 4 GPU hours, and train.max_gpu_hours is 4: raise it to go on",
         "inconclusive: nothing is run before that is mended",
     ]

@@ -731,9 +731,6 @@ def test_from_s3_and_to_s3_it_is_the_same_release(origin, runner, built, tmp_pat
         client.put_object(**kept, Body=b"garbage of someone")
         with pytest.raises(Error, match="adapter_model.safetensors is damaged in the DVC remote storage"):
             run()
-        client.delete_object(**kept)
-        with pytest.raises(Error, match="the DVC remote storage does not hold models/candidate/adapter_model.safe"):
-            run()
         assert released(origin) == []
         client.put_object(**kept, Body=whole)
         run()
