@@ -201,6 +201,11 @@ class World:
     def begin_release(self, commit: str) -> tuple[subprocess.Popen, Path]:
         return self.begin("release", "push", commit, {"ref": "refs/heads/main", "after": commit})
 
+    def dispatch(self, workflow: str, **inputs: str) -> act.Run:
+        """Run a workflow on main that somebody starts by hand."""
+        event = {"ref": "refs/heads/main", "inputs": inputs}
+        return act.ended(*self.begin(workflow, "workflow_dispatch", self.head("main"), event))
+
     def begin(self, workflow: str, name: str, commit: str, event: dict[str, Any]) -> tuple[subprocess.Popen, Path]:
         """Start a workflow on a fresh machine."""
         self.runs += 1

@@ -89,6 +89,7 @@ class GitHubDouble:
         self.environments: dict[str, dict[str, Any]] = {}
         self.deploying_refs: dict[str, list[str]] = {}
         self.secrets: dict[str, list[str]] = {}
+        self.variables: dict[str, dict[str, str]] = {}  # by environment; those of the repository by ""
         self.runners: list[dict[str, Any]] = []
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
@@ -312,6 +313,13 @@ def _list_secrets(double: GitHubDouble, actor: Actor, request: Request, name: st
     return _counted(double, request, "secrets", [{"name": secret} for secret in double.secrets.get(name, [])])
 
 
+def _list_variables(double: GitHubDouble, actor: Actor, request: Request, name: str = "") -> Answer:
+    if name and name not in double.environments:
+        return Answer(404, _error(404, "Not Found"))
+    rows = [{"name": key, "value": value} for key, value in double.variables.get(name, {}).items()]
+    return _counted(double, request, "variables", rows)
+
+
 def _list_runners(double: GitHubDouble, actor: Actor, request: Request) -> Answer:
     return _counted(double, request, "runners", double.runners)
 
@@ -351,6 +359,8 @@ _ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("GET", rf"{_REPOS}/environments/([^/]+)/deployment-branch-policies", _list_deploying),
     ("POST", rf"{_REPOS}/environments/([^/]+)/deployment-branch-policies", _of_admins(_add_deploying)),
     ("GET", rf"{_REPOS}/environments/([^/]+)/secrets", _of_admins(_list_secrets)),
+    ("GET", rf"{_REPOS}/environments/([^/]+)/variables", _of_admins(_list_variables)),
+    ("GET", rf"{_REPOS}/actions/variables", _of_admins(_list_variables)),
     ("GET", rf"{_REPOS}/actions/runners", _of_admins(_list_runners)),
 ]
 

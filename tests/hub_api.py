@@ -13,6 +13,7 @@ from hub_store import File, Refusal, Repository, belongs_to_lfs, git_oid, pointe
 if TYPE_CHECKING:
     from hub_double import Double
 
+JOB = "job_ThisTokenMustNeverBePrinted"  # with which a job of GitHub Actions asks who it is
 REPO = r"(?P<repo>[^/]+/[^/]+)"
 
 
@@ -153,6 +154,26 @@ def refs(double: "Double", request: Request, repo: str) -> object:
 
 
 # ---- writing
+
+
+@route("GET", "/github/id-token")
+def id_token(double: "Double", request: Request) -> object:
+    """What GitHub, and not the Hub, answers a job: its identity, made for who is to read it."""
+    if request.token != JOB:
+        raise Refusal(401, "Bad credentials")
+    return {"value": f"identity-for-{request.query['audience']}"}
+
+
+@route("POST", "/oauth/token")
+def exchange(double: "Double", request: Request) -> object:
+    """RFC 8693: a token for one model, for the identity of a job that its owner trusts."""
+    asked = json.loads(request.body)
+    grant = ("urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:token-type:id_token")
+    named = (asked["grant_type"], asked["subject_token_type"]) == grant
+    if not named or asked["subject_token"] != f"identity-for-{double.url}" or asked["resource"] not in double.trusted:
+        raise Refusal(400, "invalid_grant")
+    double.writers.add(f"hf_jwt_{asked['resource']}")
+    return {"access_token": f"hf_jwt_{asked['resource']}", "token_type": "bearer", "expires_in": 3600}
 
 
 @route("POST", "/api/repos/create")

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from hub_api import ROUTES, Answer, Request, as_json
+from hub_api import JOB, ROUTES, Answer, Request, as_json
 from hub_store import Blobs, Refusal, Repository
 
 TOKEN = "hf_ThisTokenMustNeverBePrinted"
@@ -43,6 +43,7 @@ class Double:
     readers: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)  # "METHOD /path?query", with " bytes=..." for a range
     faults: list[Fault] = field(default_factory=list)
+    trusted: set[str] = field(default_factory=set)  # what a job's identity gets a token for
     lock: threading.Lock = field(default_factory=threading.Lock)  # of every change: two commits, one wins
     stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -72,7 +73,7 @@ def _answer(double: Double, request: Request) -> Answer:
     for method, pattern, function in ROUTES:
         match = pattern.fullmatch(request.path) if method == request.method else None
         if match:
-            if request.token and request.token not in double.writers | double.readers:
+            if request.token and request.token not in double.writers | double.readers | {JOB}:
                 raise Refusal(401, "Invalid credentials in Authorization header")
             parts = {name: unquote(value) for name, value in match.groupdict().items() if value is not None}
             with double.lock:

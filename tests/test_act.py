@@ -4,7 +4,7 @@ import pytest
 
 from act import ScratchRepository, recording
 
-PLAN = ["plan: trunkline plan"]
+PLAN = ["plan: trunkline plan --base origin/main"]
 TRAIN = [
     "train: trunkline reap",
     "train: dvc repro --pull",
@@ -276,13 +276,27 @@ def test_a_watch_that_cannot_look_is_red_and_a_rollout_that_was_not_started_is_n
 )
 def test_what_people_decide_about_a_rollout_is_recorded_with_their_reason(repository, action, job):
     reason = 'ann said "$(no)"'
-    run = started(repository, {}, action=action, reason=reason)
+    run = started(repository, {}, action=action, version="", reason=reason)
     assert [(call.job, call.arguments) for call in run.calls] == [(job, ["rollout", action, "--reason", reason])]
     assert (run.code, run.jobs, run.calls[0].secrets) == (0, {job: "succeeded"}, [])
 
 
+@pytest.mark.parametrize(
+    ("action", "job", "named"),
+    [
+        ("promote", "promote-reviewed", ["promote", "v1.1.0", "--to", "production"]),
+        ("rollback", "rollback", ["rollback", "--to", "v1.1.0"]),
+    ],
+)
+def test_a_version_that_is_named_serves_at_once_also_where_nothing_is_watched(unwatched, action, job, named):
+    reason = "$(no) `no`; the cards team cannot read it"
+    run = started(unwatched, {}, action=action, version="v1.1.0", reason=reason)
+    assert [(call.job, call.arguments) for call in run.calls] == [(job, [*named, "--reason", reason])]
+    assert (run.code, run.jobs, run.calls[0].may_push) == (0, {job: "succeeded"}, True)
+
+
 def test_a_decision_that_fails_is_red_and_makes_no_other(repository):
-    run = started(repository, {"trunkline rollout promote": {"exit": 1}}, action="promote", reason="x")
+    run = started(repository, {"trunkline rollout promote": {"exit": 1}}, action="promote", version="", reason="x")
     assert (len(run.calls), run.code, run.jobs) == (1, 1, {"promote-reviewed": "failed"})
 
 

@@ -210,8 +210,8 @@ def test_the_next_release_is_compared_with_the_first_and_can_be_rolled_back(rele
         assert world.serves()["version"] == "v0.2.0"
 
         why = "refunds go to the wrong queue"
-        done = world.shell("trunkline", "rollback", "--to", "v0.1.0", "--reason", why)
-        assert done.returncode == 0, done.stderr
+        run = world.dispatch("rollout", action="rollback", version="v0.1.0", reason=why)
+        assert (run.code, run.jobs) == (0, {"rollback": "succeeded"}), run.log
         assert world.serves()["version"] == "v0.1.0"
         assert world.tags()[f"{MODEL}#production#3"] == first(released)
         history = world.shell("trunkline", "history").stdout.splitlines()

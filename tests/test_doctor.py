@@ -1,6 +1,7 @@
 """`trunkline doctor`: each check fails on what it is for, passes when that is mended, and says how."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -16,10 +17,11 @@ from trunkline import cli
 from trunkline.clients import cml, machine
 from trunkline.errors import Error
 from trunkline.operations import doctor
-from trunkline.operations.doctor import dvc, git, github
+from trunkline.operations.doctor import dvc, git, github, rules, secrets
 from trunkline.operations.doctor import hub as hub_check
 from trunkline.operations.doctor import machine as machine_check
 from trunkline.operations.doctor.refs import matches
+from trunkline.params import ReleaseParams
 from trunkline.verdict import Verdict
 
 ROOT = Path(__file__).parent.parent
@@ -199,8 +201,9 @@ def job(double, in_tmp, monkeypatch):
     return double
 
 
-def look(comment_with: str = "auto") -> list:
-    found = github.check(comment_with, wait=lambda seconds: None)
+def look(comment_with: str = "auto", sign: str = "none", hub: str | None = None) -> list:
+    release = ReleaseParams.model_construct(sign=sign, hub=hub)
+    found = github.check(comment_with, release, wait=lambda seconds: None)
     return [*found.pull_requests, *found.releases, *found.watching]
 
 
@@ -239,15 +242,29 @@ def test_following_every_command_mends_everything(job):
         follow(job, diagnosis.fix)
     key = named(look(), "release key")
     assert key.verdict is FAIL
-    for environment in github.KEYED:
+    for environment in secrets.KEYED:
         assert f"gh secret set RELEASE_KEY --env {environment} < release_key" in key.fix
         job.secrets[environment] = ["OTHER", "RELEASE_KEY"]
         assert (named(look(), "release key").verdict is PASS) == (environment == "rollback")
-    assert named(look(), "reviewers").verdict is INCONCLUSIVE
+    assert {name for name, verdict in verdicts(look()).items() if verdict is INCONCLUSIVE} == {
+        "runner",
+        "storage",
+        "reviewers",
+    }
+    job.secrets["registry"].append("DVC_CONFIG")
     job.environments["promote-reviewed"]["protection_rules"] = [{"id": 1, "type": "required_reviewers"}]
     online = {"name": "gpu-1", "status": "online", "labels": [{"name": "self-hosted"}, {"name": "GPU-PR"}]}
     job.runners.append(online)
     assert set(verdicts(look()).values()) == {PASS}
+
+
+def test_the_page_about_runners_names_every_ruleset_and_environment():
+    page = (ROOT / ".github/RUNNERS.md").read_text()
+    kept = {path.stem for path in (ROOT / ".github/rulesets").iterdir()}
+    assert kept == {"main", *rules.TAG_RULES, *rules.WRITTEN_BY_RELEASES}
+    assert set(re.findall(r"--input \.github/rulesets/([\w-]+)\.json", page)) == kept
+    loops = [names.split() for names in re.findall(r"^for name in (.+); do$", page, re.M)]
+    assert loops == [[name for name, (_, only) in github.ENVIRONMENTS.items() if only], list(secrets.KEYED)]
 
 
 def test_nothing_is_written(job):
@@ -255,7 +272,7 @@ def test_nothing_is_written(job):
     assert {request.method for request in job.requests} == {"GET"}
 
 
-@pytest.mark.parametrize("missing", github.REQUIRED)
+@pytest.mark.parametrize("missing", rules.REQUIRED)
 def test_main_must_require_both_statuses(job, missing):
     ruleset = json.loads((ROOT / ".github/rulesets/main.json").read_text()) | {"id": 1}
     statuses = ruleset["rules"][-1]["parameters"]
@@ -270,23 +287,28 @@ def test_main_must_require_both_statuses(job, missing):
     statuses["strict_required_status_checks_policy"] = True
     ruleset["enforcement"] = "evaluate"
     assert named(look(), "branch rules").verdict is FAIL
-    job.protection["required_status_checks"]["contexts"] = list(github.REQUIRED)
+    job.protection["required_status_checks"]["contexts"] = list(rules.REQUIRED)
     assert named(look(), "branch rules").verdict is INCONCLUSIVE, "strictness is told to administrators only"
 
 
-def test_a_tag_of_either_kind_must_be_kept(job):
-    ruleset = json.loads((ROOT / ".github/rulesets/tags.json").read_text()) | {"id": 1}
-    job.rulesets.append(ruleset)
+def test_a_tag_of_either_kind_is_made_by_a_release_alone_and_kept_for_ever(job):
+    read = [json.loads((ROOT / f".github/rulesets/{name}.json").read_text()) for name in ("tags", "tags-history")]
+    read = [ruleset | {"id": number} for number, ruleset in enumerate(read)]
+    job.rulesets[:] = read
     assert named(look(), "tag rules").verdict is PASS
-    names, rules = ruleset["conditions"]["ref_name"], ruleset["rules"]
-    for broken in (
-        {"enforcement": "disabled"},
-        {"rules": rules[:1]},
-        {"conditions": {"ref_name": {**names, "include": names["include"][:1]}}},
-        {"conditions": {"ref_name": {**names, "exclude": ["refs/tags/model@*"]}}},
-    ):
-        job.rulesets[:] = [ruleset | broken]
-        assert named(look(), "tag rules").verdict is FAIL, broken
+    assert ([len(one["bypass_actors"]) for one in read], read[0]["rules"]) == ([2, 0], [{"type": "creation"}])
+    for number, name in enumerate(("tags", "tags-history")):
+        names = read[number]["conditions"]["ref_name"]
+        for broken in (
+            {"enforcement": "disabled"},
+            {"rules": read[number]["rules"][1:]},
+            {"conditions": {"ref_name": {**names, "include": names["include"][:1]}}},
+            {"conditions": {"ref_name": {**names, "exclude": ["refs/tags/model@*"]}}},
+        ):
+            job.rulesets[:] = read
+            job.rulesets[number] = read[number] | broken
+            found = named(look(), "tag rules")
+            assert (found.verdict, found.fix.split("/")[-1]) == (FAIL, f"{name}.json"), broken
 
 
 def test_a_branch_of_an_environment_is_written_by_a_release_alone_and_rewritten_by_nobody(job):
@@ -336,6 +358,56 @@ def test_a_runner_is_found_on_the_last_page_by_both_labels(job):
     assert named(look(), "runner").verdict is PASS
 
 
+def test_only_where_something_serves_a_runner_that_reaches_the_log_and_a_token_for_retrainings_are_asked_for(job):
+    assert {verdicts(look())[name] for name in ("serving", "retrain token")} == {PASS}
+    job.variables[""] = {"SERVING": "true"}
+    assert {verdicts(look())[name] for name in ("serving", "retrain token")} == {INCONCLUSIVE}
+    job.runners = [{"name": "gpu-1", "status": "online", "labels": [{"name": "self-hosted"}, {"name": "gpu-pr"}]}]
+    assert named(look(), "serving").verdict is INCONCLUSIVE, "a runner for trainings is none that reaches the log"
+    job.runners.append({"name": "log-1", "status": "offline", "labels": [{"name": "self-hosted"}, {"name": "serving"}]})
+    assert named(look(), "serving").found == "log-1 is offline"
+    job.runners[-1]["status"] = "online"
+    job.environments["retraining"] = {"name": "retraining"}
+    assert "RETRAIN_TOKEN" in named(look(), "retrain token").fix
+    job.secrets["retraining"] = ["RETRAIN_TOKEN"]
+    assert {verdicts(look())[name] for name in ("serving", "retrain token")} == {PASS}
+
+
+def test_a_release_that_is_signed_with_a_key_needs_it_where_it_is_made(job):
+    assert {named(look(sign=sign), "signing").verdict for sign in ("none", "sigstore")} == {PASS}
+    assert named(look(sign="key"), "signing").verdict is INCONCLUSIVE, "there is no environment to look into"
+    job.environments["registry"] = {"name": "registry"}
+    found = named(look(sign="key"), "signing")
+    assert (found.verdict, found.fix) == (FAIL, "gh secret set SIGNING_KEY --env registry < release.pem")
+    job.secrets["registry"] = ["SIGNING_KEY"]
+    assert named(look(sign="key"), "signing").verdict is PASS
+
+
+@pytest.mark.parametrize("place", ["a secret", "registry", ""])
+def test_a_release_that_goes_to_the_hub_needs_a_token_or_an_identity_where_it_is_made(job, place):
+    assert "hub token" not in verdicts(look())
+    assert named(look(hub="acme/triage"), "hub token").verdict is INCONCLUSIVE
+    job.environments["registry"] = {"name": "registry"}
+    assert named(look(hub="acme/triage"), "hub token").verdict is FAIL
+    if place == "a secret":
+        job.secrets["registry"] = ["HF_TOKEN"]
+    else:
+        job.variables[place] = {"HF_OIDC_RESOURCE": "acme/triage"}
+    assert named(look(hub="acme/triage"), "hub token").verdict is PASS
+
+
+@pytest.mark.parametrize("place", ["a secret", "registry", ""])
+def test_a_release_needs_a_way_to_the_data_which_its_machine_does_not_know(job, place):
+    assert named(look(), "storage").verdict is INCONCLUSIVE
+    job.environments["registry"] = {"name": "registry"}
+    assert "neither the secret DVC_CONFIG nor the variable AWS_ROLE_ARN" in named(look(), "storage").found
+    if place == "a secret":
+        job.secrets["registry"] = ["DVC_CONFIG"]
+    else:
+        job.variables[place] = {"AWS_ROLE_ARN": "arn:aws:iam::1:role/release"}
+    assert named(look(), "storage").verdict is PASS
+
+
 def test_a_public_repository_is_for_a_human_to_judge(job):
     job.private = False
     assert named(look(), "visibility").verdict is INCONCLUSIVE
@@ -348,10 +420,12 @@ def test_cml_must_be_there_only_where_it_was_asked_for(job, stand_in, monkeypatc
     assert named(look(wanted), "comment").verdict is PASS
 
 
-def test_a_workflows_token_sees_all_but_the_runners(job, monkeypatch):
+def test_a_workflows_token_sees_all_but_runners_secrets_and_variables(job, monkeypatch):
     monkeypatch.setenv("GITHUB_TOKEN", "ghs_write")
-    found = look()
-    assert named(found, "runner").verdict is INCONCLUSIVE
+    job.environments["registry"] = {"name": "registry"}
+    found = look(sign="key")
+    hidden = ("runner", "serving", "release key", "signing", "storage", "retrain token")
+    assert {verdicts(found)[name] for name in hidden} == {INCONCLUSIVE}
     assert "administration: read" in named(found, "runner").fix
     assert named(found, "tag rules").verdict is FAIL
 
@@ -462,7 +536,7 @@ def test_a_hub_that_does_not_answer_is_said(hub, monkeypatch):
 
 
 def test_the_hub_is_asked_only_where_releases_go_there(clone, hub, monkeypatch):
-    monkeypatch.setattr(doctor.github, "check", lambda comment_with, wait: github.Parts([], [], []))
+    monkeypatch.setattr(doctor.github, "check", lambda *asked: github.Parts([], [], []))
     assert "Hugging Face Hub" not in doctor.run(starter.settings(clone))[0]
     assert hub.asked == []
     page = doctor.run(starter.settings(clone, release__hub="acme/triage"))[0]
@@ -474,7 +548,7 @@ def test_the_hub_is_asked_only_where_releases_go_there(clone, hub, monkeypatch):
 
 def test_the_page_shows_each_part_and_the_exit_code_is_the_worst(clone, double, monkeypatch, capsys):
     starter.settings(clone)
-    monkeypatch.setattr(doctor.github, "check", lambda comment_with, wait: github.Parts([], [], []))
+    monkeypatch.setattr(doctor.github, "check", lambda *asked: github.Parts([], [], []))
     starter.git(clone, "remote", "remove", "origin")
     assert cli.main(["doctor"]) == 3
     page = capsys.readouterr().out

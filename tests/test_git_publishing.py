@@ -147,6 +147,23 @@ def test_a_race_is_not_run_for_ever(clones, monkeypatch):
     assert not any("loser" in tag.message for tag in [*tags.everything(), *tags.published("origin")])
 
 
+@pytest.mark.parametrize("kind", ["lightweight", "of a tag", "of a file"])
+@pytest.mark.parametrize("alone", [False, True], ids=["at the remote", "without a remote"])
+def test_a_name_that_a_tag_has_which_says_nothing_is_told_and_is_no_lost_race(clones, kind, alone):
+    assign(change)
+    words = {"lightweight": [], "of a tag": ["-am", "x"], "of a file": ["-am", "x"]}[kind]
+    target = {"lightweight": "HEAD", "of a tag": "m#production#1", "of a file": "HEAD:code.txt"}[kind]
+    starter.git(clones[0], "tag", *words, "m#production#2", target)
+    starter.git(clones[0], "push", "-q", "origin", "m#production#2")
+    if alone:
+        starter.git(clones[0], "remote", "remove", "origin")
+    with pytest.raises(Error, match="tag m#production#2 is there and says nothing") as caught:
+        assign(lambda known: change(known, "v2"))
+    starter.git(clones[0], *caught.value.hint.split("`")[1].split()[1:])
+    assign(lambda known: change(known, "v2"))
+    assert [tag.name for tag in tags.everything()] == ["m#production#1", "m#production#2"]
+
+
 def test_what_is_there_already_is_not_made_again(clones):
     assign(change)
     made = branches.remote_head("origin", BRANCH)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import hub_double
+from hub_api import JOB
 from hub_double import TOKEN
 from trunkline.clients import hub as client
 from trunkline.clients.hub import upload
@@ -105,12 +106,6 @@ def test_so_are_the_questions_before_and_after(hub, folder):
     assert commits(hub) == 1
 
 
-def test_a_commit_whose_answer_was_lost_is_not_made_twice(hub, folder):
-    hub.fail("POST .*/commit/", cut=0, times=1)
-    commit = publish(folder)
-    assert (hub.repositories[REPO].branches["main"], commits(hub)) == (commit, 1)
-
-
 @pytest.mark.parametrize("status", [429, 500])
 def test_a_hub_that_keeps_failing_ends_in_an_error(hub, folder, status):
     hub.fail("POST .*/commit/", status=status)
@@ -142,6 +137,84 @@ def test_a_token_that_may_not_write_is_told_and_never_shown(hub, folder):
         publish(folder)
     assert "HF_TOKEN" in caught.value.hint
     assert TOKEN not in str(caught.value)
+
+
+@pytest.fixture
+def job(hub, folder, monkeypatch) -> Path:
+    """The bundle in a job of GitHub Actions, which has an identity and no token of the Hub."""
+    from huggingface_hub.utils import _auth
+
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr(_auth, "_OIDC_TOKEN_CACHE", None)
+    identity = {"ACTIONS_ID_TOKEN_REQUEST_URL": f"{hub.url}/github/id-token", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": JOB}
+    for name, value in {"GITHUB_ACTIONS": "true", "HF_OIDC_RESOURCE": REPO, **identity}.items():
+        monkeypatch.setenv(name, value)
+    hub.publish(REPO, {})
+    hub.writers.clear()
+    return folder
+
+
+def test_a_job_whose_identity_the_hub_trusts_publishes_and_tags_without_a_secret(hub, job):
+    hub.trusted.add(REPO)
+    hub.fail("POST /oauth/token", status=503, times=1)
+    commit = publish(job)
+    upload.tag(REPO, "v0.1.0", commit)
+    assert upload.token()
+    assert (hub.repositories[REPO].branches["main"], hub.repositories[REPO].tags) == (commit, {"v0.1.0": commit})
+    assert sum(request.startswith("POST /oauth/token") for request in hub.asked) == 2, "and once it has one it keeps it"
+
+
+def test_a_job_that_the_hub_does_not_trust_publishes_nothing_and_its_identity_is_not_shown(hub, job):
+    with pytest.raises(Error, match="answers HTTP 400") as caught:
+        publish(job)
+    assert "HF_OIDC_RESOURCE" in caught.value.hint
+    assert not any(secret in f"{caught.value}{caught.value.hint}" for secret in (JOB, "identity-for"))
+    with pytest.raises(Error, match="cannot get a token of the Hub"):
+        upload.token()
+
+
+@pytest.mark.parametrize("missing", ["GITHUB_ACTIONS", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"])
+def test_whoever_has_no_identity_to_show_is_told_where_to_get_one(hub, job, monkeypatch, missing):
+    monkeypatch.delenv(missing)
+    with pytest.raises(Error, match=f"cannot publish to {REPO}: HF_OIDC_RESOURCE is set, and") as caught:
+        publish(job)
+    assert "id-token: write" in caught.value.hint
+    with pytest.raises(Error, match=f"cannot fetch {REPO}@{'0' * 40}: HF_OIDC_RESOURCE"):
+        client.Snapshot(REPO, "0" * 40)
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_tag_too_is_tried_again(hub, folder, status):
+    commit = publish(folder)
+    hub.fail("POST .*/tag/", status=status, times=2)
+    hub.fail("GET .*/refs", status=status, times=1)
+    upload.tag(REPO, "v0.1.0", commit)
+    assert hub.repositories[REPO].tags == {"v0.1.0": commit}
+
+
+@pytest.mark.parametrize("lost", ["POST .*/tag/", "POST .*/commit/", "PUT /lfs/"])
+def test_a_lost_answer_changes_nothing(hub, folder, lost):
+    hub.fail(lost, cut=0, times=1)
+    commit = publish(folder)
+    upload.tag(REPO, "v0.1.0", commit)
+    assert (hub.repositories[REPO].tags, commits(hub)) == ({"v0.1.0": commit}, 1)
+    assert held(hub, commit) == {".gitattributes", "model.safetensors", "manifest.json", "README.md"}
+
+
+def test_a_hub_that_takes_no_tag_is_an_error_that_does_not_say_that_nothing_was_released(hub, folder, monkeypatch):
+    commit = publish(folder)
+    hub.fail("POST .*/tag/", status=500, times=len(client.WAITS_S) + 1)
+    with pytest.raises(Error, match=f"cannot tag {REPO}: .* answers HTTP 500") as caught:
+        upload.tag(REPO, "v0.1.0", commit)
+    assert "run this again later: it ends in one release" in caught.value.hint
+    hub.fail("POST .*/tag/", silent=True)
+    with monkeypatch.context() as patched, pytest.raises(Error, match=f"cannot tag {REPO}: .* does not answer"):
+        patched.setattr(upload, "TIMEOUT_S", 0.2)
+        upload.tag(REPO, "v0.1.0", commit)
+    hub.faults.clear()
+    upload.tag(REPO, "v0.1.0", commit)
+    assert hub.repositories[REPO].tags == {"v0.1.0": commit}
 
 
 def test_a_tag_that_somebody_else_sets_at_the_same_moment_is_compared(hub, folder, monkeypatch):

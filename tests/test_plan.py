@@ -10,6 +10,7 @@ import starter
 from trunkline import cli, params
 from trunkline.errors import Error
 from trunkline.operations import plan
+from trunkline.records import Report
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_other_params_name_the_stages_and_what_training_may_cost(clone, output, 
     assert capsys.readouterr().out.splitlines() == [
         "train       params.yaml: train changed",
         "compare     models/candidate is made again by train",
-        "train       may take 0.5 GPU hours (train.max_gpu_hours); the last run took 0.25",
+        "train       may take 0.5 GPU hours (train.max_gpu_hours), 0.5 US dollars; the last run took 0.25",
         "2 stages have to run: dvc repro --pull",
     ]
     assert pr.outputs(output) == {"changed": "true"}
@@ -47,7 +48,46 @@ def test_a_budget_below_what_the_last_run_took_is_told(clone):
 
 def test_without_a_report_of_training_only_the_budget_is_told(clone):
     (clone / "reports/train.json").unlink()
-    assert "may take 4 GPU hours (train.max_gpu_hours)\n" in run(clone)
+    assert "may take 4 GPU hours (train.max_gpu_hours), 4 US dollars\n" in run(clone)
+
+
+def record(clone: Path, hours: float) -> None:
+    """Commit what a run of the branch has left, whatever else has changed here."""
+    path = clone / "reports/train.json"
+    path.write_text(Report.read(path).model_copy(update={"metrics": {"gpu_hours": hours}}).text())
+    starter.git(clone, "commit", "-qm", f"a run of {hours} hours", "--", "reports/train.json")
+
+
+def test_a_branch_whose_runs_have_spent_the_budget_trains_no_more_until_it_is_raised(
+    clone, output, monkeypatch, capsys
+):
+    def said(base: str = "origin/main") -> list[str]:
+        return plan.run(params.load(Path("params.yaml")), base).splitlines()
+
+    starter.settings(clone, train__epochs=2)
+    for hours in (1.5, 2.0):
+        record(clone, hours)
+    starter.git(clone, "checkout", "-q", "origin/main", "--", "reports")
+    starter.git(clone, "commit", "-qm", "back to main's", "--", "reports")
+    record(clone, 2.0)
+    assert "; the runs of this branch have taken 3.5; the last run took 2" in said()[-2], "restored ones count once"
+    assert pr.outputs(output) == {"changed": "true"}
+    record(clone, 0.5)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    told = said()
+    assert told[-2:] == [
+        "train       the runs of this branch have taken 4 GPU hours, and train.max_gpu_hours is 4: raise it to go on",
+        "inconclusive: nothing is run before that is mended",
+    ]
+    assert pr.outputs(output) == {"changed": "false"}
+    warning = f"::warning::{told[-2]}\n"
+    assert warning in capsys.readouterr().err, "nobody looks into the log of a job that is green"
+    starter.settings(clone, train__epochs=2, train__max_gpu_hours=6.0)
+    assert said()[-1].endswith("stages have to run: dvc repro --pull")
+    starter.git(clone, "push", "-q", "origin", "HEAD:main")
+    assert "of this branch" not in str(said()), "merged, it is main's, as what main was trained with before"
+    with pytest.raises(Error, match="nowhere"):
+        said("origin/nowhere")
 
 
 @pytest.mark.parametrize("text", ["<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> better\n", "stages: [", "[]"])

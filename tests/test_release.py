@@ -16,13 +16,15 @@ from dvc.repo import Repo
 
 import finished
 import merged
+import s3
 import starter
 from hub_double import TOKEN
 from merged import Places
+from test_remote import small_disk
 from test_signing import key_pair
 from trunkline import cli, identity, params
 from trunkline.clients import bundles, dvc, files, pipeline, process, signing
-from trunkline.clients.dvc import objects
+from trunkline.clients.dvc import objects, stored
 from trunkline.clients.git import branches, tags
 from trunkline.clients.hub import upload
 from trunkline.errors import Error
@@ -402,6 +404,15 @@ def test_a_push_that_the_remote_forbids_leaves_no_tag(origin, runner):
     assert run()[0].startswith(f"{MODEL}@v0.1.0\n")
 
 
+def test_a_version_whose_name_a_lightweight_tag_has_is_told_with_the_command_and_is_no_lost_race(origin, runner):
+    starter.git(origin, "tag", f"{MODEL}@v0.1.0", "main")
+    with pytest.raises(Error, match=f"tag {MODEL}@v0.1.0 is there and says nothing") as caught:
+        run()
+    assert tags.everything() == []
+    subprocess.run(caught.value.hint.split("`")[1].split(), check=True)
+    assert run()[0].startswith(f"{MODEL}@v0.1.0\n")
+
+
 def test_two_releases_in_one_working_tree_are_refused(runner):
     with process.alone("release"), pytest.raises(Error, match="release is already running here"):
         run()
@@ -669,6 +680,67 @@ def test_a_remote_that_is_not_there_is_named(runner):
         run()
 
 
+def test_a_full_remote_leaves_no_release_and_nothing_half_written_and_the_next_run_ends_in_one(
+    origin, runner, remote, monkeypatch
+):
+    real = objects.store
+
+    def full(*arguments: object) -> str:
+        with small_disk(600):  # room for the weights of this test, and not for their manifest
+            return real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(objects, "store", full)
+        with pytest.raises(Error, match="the DVC remote storage failed on .*File too large"):
+            run()
+    assert released(origin) == []
+    for name in objects_in(remote):
+        found = re.fullmatch(r"files/md5/(..)/([0-9a-f]{30})(?:\.dir)?", name)
+        assert found is None or stored.md5(remote / name) == found[1] + found[2]
+    assert run()[0].startswith(f"{MODEL}@v0.1.0\n")
+    bundles.fetch(manifest(f"{MODEL}@v0.1.0"), runner / ".trunkline/back", params.load(Path("params.yaml")).release)
+
+
+def test_a_bundle_that_is_damaged_where_it_is_kept_is_not_released_and_not_served(origin, runner, remote, monkeypatch):
+    real = objects.store
+
+    def damaged(*arguments: object) -> str:
+        value = real(*arguments)
+        listing = {row["relpath"]: row["md5"] for row in json.loads(place_of(remote, value).read_text())}
+        damage(remote, listing["adapter_model.safetensors"], b"garbage of someone")
+        return value
+
+    with monkeypatch.context() as patched:
+        patched.setattr(objects, "store", damaged)
+        with pytest.raises(Error, match="bundle/adapter_model.safetensors is damaged in the DVC remote storage"):
+            run()
+    assert released(origin) == []
+
+
+@pytest.mark.slow
+def test_from_s3_and_to_s3_it_is_the_same_release(origin, runner, built, tmp_path, monkeypatch):
+    with s3.serving() as server:
+        client = s3.bucket(server, monkeypatch)
+        for name in objects_in(built.remote):
+            client.put_object(Bucket=s3.BUCKET, Key=f"models/{name}", Body=(built.remote / name).read_bytes())
+        address = f"['remote \"storage\"']\n    url = s3://{s3.BUCKET}/models\n    endpointurl = {server}\n"
+        (runner / ".dvc/config.local").write_text(address)
+        md5 = member(built.remote, "models/candidate", "adapter_model.safetensors")
+        kept = {"Bucket": s3.BUCKET, "Key": f"models/files/md5/{md5[:2]}/{md5[2:]}"}
+        whole = client.get_object(**kept)["Body"].read()
+        client.put_object(**kept, Body=b"garbage of someone")
+        with pytest.raises(Error, match="adapter_model.safetensors is damaged in the DVC remote storage"):
+            run()
+        assert released(origin) == []
+        client.put_object(**kept, Body=whole)
+        run()
+        with second_runner(origin, tmp_path / "deployer") as folder:
+            (folder / ".dvc/config.local").write_text(address)
+            found = manifest(f"{MODEL}@v0.1.0")
+            bundles.fetch(found, folder / "bundle", params.load(Path("params.yaml")).release)
+            assert (folder / "bundle/adapter_model.safetensors").read_bytes() == whole
+
+
 def test_weights_that_another_training_left_are_refused(origin, runner, built, tmp_path):
     """dvc.lock and its objects are right, but the candidate is not of these examples."""
     work = Path(shutil.copytree(built.work, tmp_path / "work"))
@@ -746,33 +818,56 @@ def killed_after(module: ModuleType, name: str) -> int:
     return subprocess.run([sys.executable, "-c", FATAL, module.__name__, name], timeout=300).returncode
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("step", STEPS)
-def test_killed_after_any_step_a_second_run_ends_in_exactly_one_release(origin, runner, hub, monkeypatch, step):
+@pytest.fixture
+def published(runner, hub, monkeypatch) -> Path:
+    """The runner at a merged commit whose release goes to the Hub too."""
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     merged.configure(runner, release__hub="acme/triage")
     merged.commit(runner, "publish to the Hub too")
+    return runner
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_after_any_step_a_second_run_ends_in_exactly_one_release(origin, published, hub, step):
     assert killed_after(*STEPS[step]) == 9
     text, verdict = run()
     assert (text.splitlines()[0], verdict) == (f"{MODEL}@v0.1.0", Verdict.PASS)
     assert released(origin) == [f"{MODEL}@v0.1.0"]
     found = manifest(f"{MODEL}@v0.1.0")
     assert hub.repositories["acme/triage"].tags == {"v0.1.0": found.hub.commit}
-    bundles.fetch(found, runner / ".trunkline/back", params.load(Path("params.yaml")).release)
+    bundles.fetch(found, published / ".trunkline/back", params.load(Path("params.yaml")).release)
     held = hub.repositories["acme/triage"].files(found.hub.commit)
-    for path in (runner / ".trunkline/back").iterdir():
+    for path in (published / ".trunkline/back").iterdir():
         assert held[path.name].sha256 == files.sha256(path), "the Hub and the DVC remote hold the same files"
     assert run()[0] == text
 
 
-def test_a_hub_that_fails_leaves_no_release(origin, runner, hub, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    merged.configure(runner, release__hub="acme/triage")
-    merged.commit(runner, "publish to the Hub too")
-    hub.fail("POST .*/commit/", status=500)
-    with pytest.raises(Error, match="cannot publish to acme/triage: .* answers HTTP 500"):
+@pytest.mark.parametrize("how", [{"status": 429}, {"silent": True}], ids=["429", "no answer"])
+def test_a_hub_that_fails_leaves_no_release_and_the_next_run_ends_in_one(origin, published, hub, monkeypatch, how):
+    hub.fail("POST .*/commit/", **how)
+    with monkeypatch.context() as patched, pytest.raises(Error, match="cannot publish to acme/triage: "):
+        patched.setattr(upload, "TIMEOUT_S", 0.5)
         run()
     assert released(origin) == []
+    hub.faults.clear()
+    run()
+    assert released(origin) == [f"{MODEL}@v0.1.0"]
+    assert hub.repositories["acme/triage"].tags == {"v0.1.0": manifest(f"{MODEL}@v0.1.0").hub.commit}
+
+
+def test_a_hub_that_takes_no_tag_lets_nothing_be_promoted_before_a_run_has_set_it(origin, published, hub, output):
+    hub.fail("POST .*/tag/", status=500)
+    with pytest.raises(Error, match="cannot tag acme/triage: ") as caught:
+        run()
+    assert "it ends in one release" in caught.value.hint
+    assert released(origin) == [f"{MODEL}@v0.1.0"]
+    assert not output.exists(), "the job that promotes waits for the version"
+    hub.faults.clear()
+    run()
+    assert released(origin) == [f"{MODEL}@v0.1.0"]
+    assert hub.repositories["acme/triage"].tags == {"v0.1.0": manifest(f"{MODEL}@v0.1.0").hub.commit}
+    assert output.read_text() == "version=v0.1.0\n"
 
 
 @pytest.mark.slow

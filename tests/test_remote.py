@@ -11,6 +11,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 import pull_request as pr
+import s3 as s3_server
 import starter
 from trunkline.clients import remote
 from trunkline.errors import Error
@@ -146,25 +147,15 @@ def test_a_run_cache_that_does_not_arrive_is_an_error(clone):
 
 @pytest.fixture(scope="module")
 def server():
-    from moto.server import ThreadedMotoServer
-
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    yield "http://{}:{}".format(*running.get_host_and_port())
-    running.stop()
+    with s3_server.serving() as address:
+        yield address
 
 
 @pytest.fixture
 def s3(server, clone, monkeypatch):
     """An S3 with a bucket, which is the clone's remote."""
-    import boto3
-
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     configure(clone, url="s3://trunkline/pull-requests", endpointurl=server)
-    client = boto3.client("s3", endpoint_url=server)
-    client.create_bucket(Bucket="trunkline")
+    client = s3_server.bucket(server, monkeypatch)
     yield client
     for row in client.list_objects_v2(Bucket="trunkline").get("Contents", ()):
         client.delete_object(Bucket="trunkline", Key=row["Key"])

@@ -1,5 +1,8 @@
 """OpenSSF model signatures: what was signed holds, and nothing else does."""
 
+import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -89,6 +92,19 @@ def test_whatever_was_changed_does_not_verify(bundle, signed, change):
     with pytest.raises(Error, match="signature does not hold") as caught:
         signing.verify(bundle, signed)
     assert "do not serve it" in caught.value.hint
+
+
+def test_the_key_pair_that_the_readme_makes_signs_and_verifies(bundle, tmp_path, monkeypatch):
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    making = re.findall(r"`(openssl [^`]+)`", readme)
+    assert len(making) == 2
+    for command in making:
+        subprocess.run(shlex.split(command), cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.setenv(signing.KEY, str(tmp_path / "release.pem"))
+    signing.sign(bundle, params(tmp_path / "release.pub"))
+    (bundle / "manifest.json").write_text('{"version": "v9.0.0"}')
+    with pytest.raises(Error, match="does not hold"):
+        signing.verify(bundle, params(tmp_path / "release.pub"))
 
 
 def test_a_signature_of_somebody_else_does_not_verify(bundle, signed, tmp_path, monkeypatch):

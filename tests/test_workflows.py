@@ -128,6 +128,7 @@ MISTAKES: list[tuple[Callable, str, str, str]] = [
     (rules.chains, "rollout", "    if: needs.watch.outputs.state == 'held'\n", "    if: always()\n"),
     (rules.chains, "rollout", "(inputs.action == 'start' && ", "("),
     (rules.checkouts, "rollout", "          ssh-key: ${{ secrets.RELEASE_KEY }}\n", ""),
+    (rules.checkouts, "release", "          ssh-key: ${{ secrets.RELEASE_KEY }} #", "          #"),
     (
         rules.checkouts,
         "monitor",

@@ -87,7 +87,7 @@ RUNNERS = {
 }
 # Steps that may see a secret or the token, by a word of theirs; nothing else in these jobs may, and no other job.
 TRUSTED = {
-    "release/register": ("DVC_CONFIG", "SIGNING_KEY", "trunkline release"),
+    "release/register": ("actions/checkout", "DVC_CONFIG", "SIGNING_KEY", "trunkline release"),
     "release/promote": ("actions/checkout",),
     "rollout/start": ("actions/checkout",),
     "rollout/watch": ("actions/checkout", "trunkline rollout watch"),
@@ -127,8 +127,11 @@ CHAINS = {
         "|| inputs.action == 'rollback' || inputs.action == 'hold') }}",
     ),
 }
-# Jobs that write env/*, which only a release's key may.
-KEYED = {"release/promote", *(f"rollout/{job}" for job in ("start", "watch", "held", "promote-reviewed", "rollback"))}
+# Jobs that make registry tags or write env/*, which only a release's key may.
+KEYED = {
+    *(f"release/{job}" for job in ("register", "promote")),
+    *(f"rollout/{job}" for job in ("start", "watch", "held", "promote-reviewed", "rollback")),
+}
 CONCURRENCY = {
     "checks": ("checks-${{ github.head_ref || github.ref }}", "${{ github.ref != 'refs/heads/main' }}"),
     "model-pr": ("model-pr-${{ github.event.pull_request.number }}", True),

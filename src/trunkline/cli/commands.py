@@ -119,6 +119,7 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
         "--until-held": {"action": "store_true", "default": None, "help": "watch: end when a human has to decide, too"},
         "--reviewed": {"action": "store_true", "default": None, "help": "promote, rollback: as this run's review says"},
     },
+    "plan": {"--base": {"metavar": "REVISION", "help": "of the branch it goes to; what was run since then counts"}},
     "gate": _COMMIT,
     "comment": _COMMIT,
     "adopt": {

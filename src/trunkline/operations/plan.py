@@ -2,41 +2,56 @@
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from trunkline import findings, lock, registry
-from trunkline.clients import pipeline, reports
-from trunkline.clients.git import tags
+from trunkline.clients import git, pipeline, reports, snapshot
+from trunkline.clients.git import branches, tags
 from trunkline.clients.github import workflow
-from trunkline.errors import Error
 from trunkline.params import Params
 from trunkline.records import Report
+from trunkline.words import as_number
 
 LOCK = Path("dvc.lock")
 REPORT = Path("reports/train.json")
 
 
-def run(params: Params) -> str:
+def run(params: Params, base: str | None = None) -> str:
     """Compare dvc.lock with code, params and data, and set the step's output ``changed`` to true or false.
 
-    It is false too where a run would be in vain, because what it finds could not be released.
+    It is false too where a run would be in vain, because what it finds could not be released, and where the branch has
+    spent its budget.
+
+    Args:
+        base: the branch or commit that this one goes to: what was run on it since then counts.
 
     Returns:
         One line a reason, and a last line that says what follows.
 
     Raises:
-        Error: there is no pipeline here, DVC cannot read it or its lock, or this is no Git repository.
+        Error: there is no pipeline here, DVC cannot read it or its lock, this is no Git repository, or it has no such
+            base.
     """
     if LOCK.exists():
         lock.stages(LOCK.read_bytes())  # says what to do about a conflict, where DVC only finds the file wrong
     reasons = pipeline.stale(Path())
+    trains = params.train.method != "none" and "train" in reasons
+    spent = _spent(base) if trains and base is not None else 0.0
     vain = _vain(params) if reasons else []
+    if trains and spent >= params.train.max_gpu_hours:
+        vain.append(
+            f"{'train':<12}the runs of this branch have taken {spent:.3g} GPU hours, and train.max_gpu_hours is"
+            f" {params.train.max_gpu_hours:g}: raise it to go on"
+        )
     workflow.set_outputs(changed="true" if reasons and not vain else "false")
     if not reasons:
         return "nothing has changed: there is nothing to run"
     lines = [f"{stage:<12}{reason}" for stage, found in reasons.items() for reason in found]
     if vain:
+        workflow.warn("\n".join(vain))
         return "\n".join([*lines, *vain, "inconclusive: nothing is run before that is mended"])
-    if params.train.method != "none" and "train" in reasons:
-        lines.append(_expected(params))
+    if trains:
+        lines.append(_expected(params, spent))
     return "\n".join([*lines, f"{len(reasons)} stages have to run: dvc repro --pull"])
 
 
@@ -48,14 +63,29 @@ def _vain(params: Params) -> list[str]:
     return lines if outdated is None else [*lines, f"{'production':<12}{outdated}"]
 
 
-def _expected(params: Params) -> str:
-    """What training may cost and what it cost the last time, as far as its report tells."""
+def _expected(params: Params, spent: float) -> str:
+    """What training may cost, what it cost the last time, as far as its report tells, and what the branch has spent."""
     budget = params.train.max_gpu_hours
-    text = f"{'train':<12}may take {budget:g} GPU hours (train.max_gpu_hours)"
+    usd = budget * params.retrain.usd_per_gpu_hour
+    text = f"{'train':<12}may take {budget:g} GPU hours (train.max_gpu_hours), {usd:.3g} US dollars"
+    text += f"; the runs of this branch have taken {spent:.3g}" if spent else ""
+    last = _hours(REPORT.read_bytes() if REPORT.is_file() else b"")
+    text += f"; the last run took {last:.3g}" if last else ""
+    return f"{text}, so it may not end" if last > budget else text
+
+
+def _spent(base: str) -> float:
+    """GPU hours of the runs that the branch's commits hold and its base's do not; one that was restored counts once."""
+    path, since = snapshot.prefix() + str(REPORT), git.resolve(base)
+    fork = snapshot.fork(since, git.resolve("HEAD"))
+    before = branches.at(fork, path) if fork is not None else None
+    return sum(map(_hours, set(branches.versions("HEAD", path, since)) - {before}))
+
+
+def _hours(report: bytes) -> float:
+    """What a training took by its report; 0 where there is none, or none that says it."""
     try:
-        spent = Report.read(REPORT).metrics.get("gpu_hours")
-    except Error:
-        return text
-    if not isinstance(spent, int | float):
-        return text
-    return f"{text}; the last run took {spent:.3g}" + (", so it may not end" if spent > budget else "")
+        found = as_number(Report.model_validate_json(report).metrics.get("gpu_hours"))
+    except ValidationError:
+        return 0.0
+    return max(0.0, found or 0.0)

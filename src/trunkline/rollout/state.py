@@ -194,9 +194,12 @@ def by_human(rollout: Rollout, action: By, reason: str, by: str, now: str) -> Ro
     """
     if rollout.over:
         what = "promoted" if rollout.state == "promoted" else "rolled back"
+        served = what == "promoted" and action == "rollback"
         raise Error(
             f"nothing runs: {rollout.canary} was {what} at {rollout.since} by {rollout.by}",
-            "`trunkline rollout start VERSION` begins another",
+            "`trunkline rollback --to VERSION --reason TEXT` lets an earlier release serve again"
+            if served
+            else "`trunkline rollout start VERSION` begins another",
         )
     said = {"since": now, "action": action, "because": HUMAN, "reason": reason, "by": by}
     match action:

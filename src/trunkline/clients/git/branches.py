@@ -175,13 +175,18 @@ def at(commit: str, path: str) -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def versions(commit: str, path: str) -> list[bytes]:
+def versions(commit: str, path: str, since: str | None = None) -> list[bytes]:
     """Each content that a file had up to a commit, or a ref's, the oldest first; none where it was absent.
 
+    Args:
+        path: from the repository's top.
+        since: only in commits that this one's history does not hold.
+
     Raises:
-        Error: the commit is not here.
+        Error: one of the commits is not here.
     """
-    told = git("log", "--reverse", "--format=%H", "--end-of-options", commit, "--", f":(top){path}").decode().split()
+    commits = [commit] if since is None else [commit, f"^{since}"]
+    told = git("rev-list", "--reverse", "--end-of-options", *commits, "--", f":(top){path}").decode().split()
     return [content for each in told if (content := at(each, path)) is not None]
 
 

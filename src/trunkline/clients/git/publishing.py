@@ -16,6 +16,7 @@ from trunkline.records.release import Amendment, Change, Tag
 
 # Of those who race, one gets through each time: this many others may be faster.
 TRIES = 10
+_TAGS = "refs/tags/"
 Made = TypeVar("Made")
 
 logger = logging.getLogger("trunkline")
@@ -105,21 +106,40 @@ def _publish(remote: str | None, branch: str, amendment: Amendment, there: list[
     if parent is None or _tree(parent) != _tree(commit):
         refs[head], expected[head] = commit, parent
     wanted = amendment.tag
-    tag = f"refs/tags/{wanted.name}" if wanted else ""
+    tag = f"{_TAGS}{wanted.name}" if wanted else ""
     if wanted and wanted.name not in {known.name for known in there}:
         refs[tag] = tags.write(wanted.name, wanted.commit, wanted.message, after=tags.last(there))
         expected[tag] = None
     if refs:
-        _set(remote, refs, expected)
+        set_refs(remote, refs, expected)
     if remote is not None and tag in refs:
         git("update-ref", tag, refs[tag])
 
 
-def _set(remote: str | None, refs: Mapping[str, str], expected: Mapping[str, str | None]) -> None:
-    if remote is None:
-        branches.update(refs, expected)
-    else:
-        branches.push(remote, refs, expected)
+def set_refs(remote: str | None, refs: Mapping[str, str], expected: Mapping[str, str | None]) -> None:
+    """Set refs on a remote, without one in this clone, all of them or none; the arguments are those of `branches.push`.
+
+    Raises:
+        Rejected: a ref was not where it was expected.
+        Error: the remote refused for another reason or cannot be reached, or a tag has the name that says nothing.
+    """
+    try:
+        if remote is None:
+            branches.update(refs, expected)
+        else:
+            branches.push(remote, refs, expected)
+    except Rejected:
+        # No race: whoever decides anew comes to the same name.
+        silent = sorted(tags.unreadable(remote) & {ref.removeprefix(_TAGS) for ref in refs})
+        if silent:
+            raise _taken(silent[0], remote) from None
+        raise
+
+
+def _taken(name: str, remote: str | None) -> Error:
+    problem = f"tag {name} is there and says nothing, as it is lightweight or names no commit"
+    delete = f"git push {remote} --delete refs/tags/{name}" if remote else f"git tag --delete {name}"
+    return Error(problem, f"delete it: `{delete}`; where rules keep tags, an administrator has to lift them for that")
 
 
 def _head(remote: str | None, branch: str) -> str | None:

@@ -18,6 +18,8 @@ _FIELDS = (
     "contents:signature",
     "contents",
 )
+# As `git ls-remote` lists them.
+_REFS = "--format=%(objectname)\t%(refname)"
 # Ends a tag in the listing: no field can hold these bytes.
 _END = "\x00\x1e\n"
 
@@ -76,7 +78,7 @@ def published(remote: str) -> list[Tag]:
         Error: the remote cannot be reached.
     """
     there = _listed(git("ls-remote", "--tags", "--refs", remote))
-    here = _listed(git("for-each-ref", "--format=%(objectname)\t%(refname)", "refs/tags"))
+    here = _listed(git("for-each-ref", _REFS, "refs/tags"))
     if there.items() - here.items():
         fetch(remote)
     found = everything()
@@ -84,6 +86,20 @@ def published(remote: str) -> list[Tag]:
         if tag.name not in there and ("@" in tag.name or "#" in tag.name):
             logger.warning("tag %s is not on %s and does not count: push it, or delete it here", tag.name, remote)
     return [tag for tag in found if tag.name in there]
+
+
+def unreadable(remote: str | None) -> set[str]:
+    """Names of tags that `everything` passes over: they say nothing, and no other tag can have their names.
+
+    Args:
+        remote: whose; None for this clone's own.
+
+    Raises:
+        Error: the remote cannot be reached.
+    """
+    asked = ("ls-remote", "--tags", "--refs", remote) if remote else ("for-each-ref", _REFS, "refs/tags")
+    there = _listed(git(*asked))
+    return there.keys() - {tag.name for tag in (published(remote) if remote else everything())}
 
 
 def _listed(text: bytes) -> dict[str, str]:

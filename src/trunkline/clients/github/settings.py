@@ -100,6 +100,11 @@ class _Named(BaseModel):
     name: str
 
 
+class _Variable(BaseModel):
+    name: str
+    value: str
+
+
 class _Listed(BaseModel):
     id: int
     target: str
@@ -154,6 +159,11 @@ class Settings:
         """The names of an environment's secrets; what they hold nobody is told."""
         path = f"/environments/{quote(environment, safe='')}/secrets"
         return {read_as(_Named, row).name for row in self._rows(path, "secrets")}
+
+    def variables(self, environment: str | None = None) -> dict[str, str]:
+        """The repository's own variables by name, or an environment's own."""
+        path = "/actions/variables" if environment is None else f"/environments/{quote(environment, safe='')}/variables"
+        return {row.name: row.value for row in (read_as(_Variable, one) for one in self._rows(path, "variables"))}
 
     def runners(self) -> list[Runner]:
         """The self-hosted runners that are registered with the repository itself."""

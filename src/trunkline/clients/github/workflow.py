@@ -1,6 +1,7 @@
 """What GitHub Actions tells a job about itself, in environment variables and the event's file."""
 
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -134,6 +135,12 @@ def set_outputs(**values: str) -> None:
     name = os.environ.get(_OUTPUT, "")
     if name:
         _append(_OUTPUT, name, "".join(f"{key}={value}\n" for key, value in values.items()))
+
+
+def warn(text: str) -> None:
+    """Show a warning on the page of the job's run; outside GitHub Actions do nothing."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        print("::warning::" + text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"), file=sys.stderr)
 
 
 def _append(variable: str, name: str, text: str) -> None:

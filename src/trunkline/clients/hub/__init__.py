@@ -23,6 +23,7 @@ from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
     OfflineModeIsEnabled,
+    OIDCError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -191,8 +192,14 @@ def _explained(what: str) -> Iterator[None]:
     """Say what went wrong in our words: the client's may repeat what a server sent, or an address with a password."""
     try:
         yield
-    except (httpx2.HTTPError, httpx2.InvalidURL, OfflineModeIsEnabled, HFValidationError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, OfflineModeIsEnabled, HFValidationError, OIDCError) as error:
         raise _error(what, error) from None
+
+
+def unidentified(what: str) -> Error:
+    """That a token was to be had for a job's identity, which this process does not have."""
+    problem = f"cannot {what}: HF_OIDC_RESOURCE is set, and this process has no identity to show the Hub"
+    return Error(problem, "run it in a job with `permissions: {id-token: write}`, or unset HF_OIDC_RESOURCE")
 
 
 def host() -> str:
@@ -212,6 +219,8 @@ def _error(what: str, error: Exception) -> Error:
             return Error(problem, "correct base.model in params.yaml; a private model needs HF_TOKEN")
         case OfflineModeIsEnabled():
             return Error(f"cannot fetch {what}: HF_HUB_OFFLINE forbids it", "unset HF_HUB_OFFLINE, or use path:folder")
+        case OIDCError():
+            return unidentified(f"fetch {what}")
         case HFValidationError():
             return Error(f"{what} cannot be the name of a model", "correct base.model in params.yaml")
         case HfHubHTTPError():

@@ -17,10 +17,16 @@ from huggingface_hub import (
     get_token,
     set_client_factory,
 )
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    OIDCError,
+    RepositoryNotFoundError,
+)
 from huggingface_hub.utils._http import default_client_factory
 
-from trunkline.clients.hub import PASSING, Entry, digest_of, host, patiently
+from trunkline.clients.hub import PASSING, Entry, digest_of, host, patiently, unidentified
 from trunkline.errors import Error
 
 # The Hub itself writes this one.
@@ -148,8 +154,13 @@ def _verify(api: HfApi, repository: str, commit: str, folder: Path) -> None:
 
 
 def token() -> bool:
-    """Whether this machine has a token of the Hub."""
-    return get_token() is not None
+    """Whether this machine has a token of the Hub, or the identity of a job that gets one.
+
+    Raises:
+        Error: HF_OIDC_RESOURCE is set, and there is no such identity, or the Hub gives it none.
+    """
+    with _explained("get a token of the Hub"), _impatient():
+        return patiently(get_token) is not None
 
 
 def account() -> str:
@@ -204,6 +215,8 @@ def _explained(what: str) -> Iterator[None]:
         raise Error(f"cannot {what}: that is no name of a model", "correct release.hub in params.yaml") from None
     except OfflineModeIsEnabled:
         raise Error(f"cannot {what}: HF_HUB_OFFLINE forbids it", "unset HF_HUB_OFFLINE") from None
+    except OIDCError:
+        raise unidentified(what) from None
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         problem = f"cannot {what}: {host()} does not answer ({str(error) or type(error).__name__})"
         raise Error(problem, "check the network and HF_ENDPOINT, and run this again") from None
@@ -214,5 +227,5 @@ def _refused(what: str, status: int) -> Error:
     if status in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN, httpx2.codes.NOT_FOUND):
         return Error(problem, "set HF_TOKEN to a token that may write there, or HF_OIDC_RESOURCE for the job's own")
     if status in PASSING:
-        return Error(problem, "run this again later: nothing was released")
-    return Error(problem, "check release.hub in params.yaml and HF_ENDPOINT")
+        return Error(problem, "run this again later: it ends in one release, whatever is done already")
+    return Error(problem, "check release.hub in params.yaml, HF_ENDPOINT, and whom the Hub lets use HF_OIDC_RESOURCE")

@@ -19,7 +19,7 @@ def run(params: Params, wait: Callable[[float], None] = time.sleep) -> tuple[str
         A block a part, and the worst verdict: fail when something is missing, inconclusive when something could
         not be asked.
     """
-    on_github = github.check(params.report.comment_with, wait)
+    on_github = github.check(params.report.comment_with, params.release, wait)
     parts = {
         "run the pipeline here": machine.check(),
         "hand results over through Git": git.check(),

@@ -13,10 +13,10 @@ def check(repository: str) -> list[Diagnosis]:
     Args:
         repository: ``release.hub`` of params.yaml.
     """
-    if not upload.token():
-        found = "none in HF_TOKEN; a job may have HF_OIDC_RESOURCE instead"
-        return [unknown("token", found, f"HF_TOKEN=... trunkline doctor, and {_SECRET}")]
     try:
+        if not upload.token():
+            found = "none in HF_TOKEN; a job may have HF_OIDC_RESOURCE instead"
+            return [unknown("token", found, f"HF_TOKEN=... trunkline doctor, and {_SECRET}")]
         name = upload.account()
     except Error as error:
         return [failed("token", error.problem, error.hint)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from trunkline import registry
 from trunkline.clients import bundles, files
 from trunkline.clients.dvc import objects
-from trunkline.clients.git import branches, clone, tags
+from trunkline.clients.git import clone, publishing, tags
 from trunkline.clients.git.branches import Rejected
 from trunkline.clients.hub import upload
 from trunkline.errors import Error
@@ -150,18 +150,16 @@ def create(manifest: Manifest, after: int) -> Tag:
 
     Raises:
         Rejected: somebody else has taken the version.
+        Error: the remote refused, or a tag has the version's name that says nothing.
     """
     name = registry.name(Registration(manifest.model, Version(manifest.version)))
     passed = "passed the gate" if manifest.approval is None else f"approved by {manifest.approval.by}"
     text = message(f"{manifest.model} {manifest.version}: {passed}", manifest)
     made = tags.write(name, manifest.commit, text, after)
-    refs: dict[str, str] = {f"refs/tags/{name}": made}
-    expected: dict[str, str | None] = dict.fromkeys(refs)
+    refs = {f"refs/tags/{name}": made}
     remote = tags.origin()
-    if remote is None:
-        branches.update(refs, expected)
-    else:
-        branches.push(remote, refs, expected)
+    publishing.set_refs(remote, refs, dict.fromkeys(refs))
+    if remote is not None:
         # A tag of this name that is only here was never published.
         tags.keep(name, made)
     return Tag(name, manifest.commit, after, text)
