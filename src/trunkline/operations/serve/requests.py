@@ -32,6 +32,8 @@ async def body(request: web.Request, seconds: float) -> dict[str, object]:
             content = await request.read()
     except TimeoutError:
         raise Refused(408, "validation", f"the body does not come within {seconds:g} seconds", "slow") from None
+    except web.RequestPayloadError:
+        raise Failure("invalid", "the body is not encoded as its headers say") from None
     try:
         found = orjson.loads(content)
     except orjson.JSONDecodeError as error:
