@@ -4,10 +4,7 @@ import contextlib
 import gzip
 import json
 import shutil
-import socket
 import subprocess
-import time
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -140,20 +137,13 @@ def test_a_body_that_is_no_request_is_refused(world, path, content):
 @pytest.mark.parametrize("path", [*BODIES, "/v1/feedback", "/tokenize"])
 def test_a_body_that_is_not_encoded_as_it_says_is_refused_and_no_fault_of_ours(world, caplog, path):
     content = json.dumps({"prompt": MESSAGE} if path == TEXT else {"inputs": MESSAGE}).encode()
-    packed = {"gzip": gzip.compress(content), "deflate": zlib.compress(content)}
-    for encoding, whole in packed.items():
-        for body in (b"no " + whole, whole[:-9], whole[:5]):
-            answer = requests.post(world.url + path, data=body, headers={"Content-Encoding": encoding}, timeout=10)
-            assert (answer.status_code, answer.json()["error_type"]) == (422, "validation")
-    with socket.create_connection(("127.0.0.1", int(world.url.rsplit(":", 1)[1])), 10) as place:
-        place.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
-        time.sleep(0.05)
-        place.sendall(b"5\r\n{1234\r\nno number\r\n")
-        assert place.recv(1000).startswith((b"HTTP/1.1 422", b"HTTP/1.0 400"))
-    assert [record.message for record in caplog.records if record.exc_info] == []
+    packed, said = gzip.compress(content), {"Content-Encoding": "gzip"}
+    for body in (b"no " + packed, packed[:12], content):
+        answer = requests.post(world.url + path, data=body, headers=said, timeout=30)
+        assert (answer.status_code, answer.json()["error_type"]) == (422, "validation")
+    assert caplog.records == []
     if path in (GENERATE, TEXT):
-        answer = requests.post(world.url + path, data=packed["gzip"], headers={"Content-Encoding": "gzip"}, timeout=10)
-        assert text_of(answer) == ANSWER
+        assert text_of(requests.post(world.url + path, data=packed, headers=said, timeout=30)) == ANSWER
 
 
 @effort(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

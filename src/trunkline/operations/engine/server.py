@@ -123,12 +123,13 @@ async def _tokenize(request: web.Request) -> web.Response:
 
 
 async def _body(request: web.Request) -> object:
+    content = await listening.content(request)
+    if content is None:
+        raise Failure("invalid", "the body is not encoded as its headers say")
     try:
-        return orjson.loads(await request.read())
+        return orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise Failure("invalid", f"the body is not JSON: {error}") from None
-    except web.RequestPayloadError:
-        raise Failure("invalid", "the body is not encoded as its headers say") from None
 
 
 async def _answer(request: web.Request, asked: Asked) -> web.StreamResponse:
