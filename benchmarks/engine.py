@@ -1,11 +1,14 @@
-"""Ask the embedded engine and `transformers serve` the same questions: tokens a second, and time to the first token.
+"""Ask the embedded engine, `transformers serve` and llama.cpp the same: tokens a second, and time to the first token.
 
+    python -m venv /tmp/llama && /tmp/llama/bin/pip install xllamacpp
     python benchmarks/engine.py [--model models/base] [--tokens 32] [--requests 8,16,32] [--threads 1]
+        [--llama /tmp/llama/bin/python --gguf FILE]
 
 Every server runs in a process of its own, one after the other, with the same weights, precision, attention and
-number of threads; one client asks all of them by OpenAI's streaming API. Prompts differ in their last words, as
-messages behind one system prompt do. The first request warms a server up and is not counted. Processor seconds
-of the server for each token stand beside wall time, as they hardly notice a busy machine.
+number of threads, but for llama.cpp, which takes the file of quantised weights that the starter's base model was
+made of; without it, it is left out. One client asks all of them by OpenAI's streaming API. Prompts differ in their
+last words, as messages behind one system prompt do. The first request warms a server up and is not counted.
+Processor seconds of the server for each token stand beside wall time, as they hardly notice a busy machine.
 """
 
 import argparse
@@ -41,7 +44,19 @@ CONTENDERS = {
     "trunkline engine": [sys.executable, "-m", "trunkline", "engine", "--model", "{model}", "--port", "{port}"],
     "transformers serve --continuous-batching": ["transformers", "serve", "--continuous-batching", "--port", "{port}"],
     "transformers serve": ["transformers", "serve", "--port", "{port}"],
+    "llama.cpp": ["{llama}", "-c", "{script}", "{gguf}", "{port}", "{threads}"],
 }
+# As many places as there are requests at once, and room for a prompt and its answer in each.
+LLAMA = """
+import sys, time, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.port = sys.argv[1], int(sys.argv[2])
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = int(sys.argv[3])
+params.n_parallel, params.n_ctx = 32, 32 * 512
+server = xllamacpp.Server(params)
+while True:
+    time.sleep(60)
+"""
 
 
 def main() -> None:
@@ -50,11 +65,13 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--requests", default="8,16,32", help="at each concurrency")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--llama", help="the Python of an environment that has xllamacpp")
+    parser.add_argument("--gguf", help="what llama.cpp serves")
     arguments = parser.parse_args()
     counts = dict(zip(CONCURRENCIES, map(int, arguments.requests.split(",")), strict=True))
     found = {}
-    for name in CONTENDERS:
-        with served(name, arguments.model.resolve(), arguments.threads) as pid:
+    for name in CONTENDERS if arguments.llama else [name for name in CONTENDERS if name != "llama.cpp"]:
+        with served(name, arguments) as pid:
             found[name] = asyncio.run(measured(name, arguments.model.resolve(), pid, counts, arguments.tokens))
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({"cpu": cpu(), **vars(arguments), "found": found}, indent=2, default=str))
@@ -62,11 +79,13 @@ def main() -> None:
 
 
 @contextmanager
-def served(name: str, model: Path, threads: int) -> Iterator[int]:
-    command = [word.format(model=model, port=PORT) for word in CONTENDERS[name]]
+def served(name: str, arguments: argparse.Namespace) -> Iterator[int]:
+    threads = arguments.threads
+    known = {**vars(arguments), "model": arguments.model.resolve(), "port": PORT, "script": LLAMA}
+    command = [word.format(**known) for word in CONTENDERS[name]]
     if name.startswith("trunkline"):
         command += ["--threads", str(threads)]
-    else:
+    elif name.startswith("transformers"):
         precision = params.load(Path("params.yaml")).evaluate.precision
         dtype = {"auto": "bfloat16", "bf16": "bfloat16", "fp32": "float32"}[precision]
         command += ["--dtype", dtype, "--attn-implementation", "eager", "--log-level", "error"]
@@ -84,10 +103,11 @@ def driver(name: str, model: Path) -> Engine:
     settings = EngineParams(
         kind=kind,
         url=f"http://127.0.0.1:{PORT}",
-        model=None if kind == "embedded" else str(model),
+        model=str(model) if name.startswith("transformers") else None,
         key=None,
         usd_per_million=PriceParams(input=0, output=0),
-        retries=0,
+        # It ends connections behind an answer without a word.
+        retries=3 if name == "llama.cpp" else 0,
     )
     limits = TimeoutParams(connect=5, first_token=300, next_token=300, total=600)
     return engines.connect(settings, limits)

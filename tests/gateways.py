@@ -65,7 +65,9 @@ class Engine:
 
     Attributes:
         says: the tokens of every answer.
-        fails: ``hang``, ``slow`` (between tokens), ``cut``, ``garbage``, ``error`` or a status; None: it answers.
+        fails: ``hang``, ``slow`` (between tokens), ``cut``, ``drop`` (at once), ``garbage``, ``error`` or a status;
+            None: it answers.
+        retry_after: what it says beside a status that refuses; None: nothing, as TGI and vLLM do.
         asked: the bodies of requests that are no probes.
         left: requests whose client closed the connection.
     """
@@ -76,6 +78,7 @@ class Engine:
         self.digest = identity.of_release(manifest)
         self.says = [ANSWER[:10], ANSWER[10:20], ANSWER[20:]]
         self.fails: str | int | None = None
+        self.retry_after: str | None = "7"
         self.finish = "stop"
         self.asked: list[dict[str, Any]] = []
         self.left = self.running = self.most = 0
@@ -106,9 +109,13 @@ class Engine:
     async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         if isinstance(self.fails, int):
             document = {"error": "so it is", "error_type": "validation"}
-            return web.json_response(document, status=self.fails, headers={"Retry-After": "7"})
+            headers = {} if self.retry_after is None else {"Retry-After": self.retry_after}
+            return web.json_response(document, status=self.fails, headers=headers)
         if self.fails == "hang":
             await asyncio.sleep(3600)
+        if self.fails == "drop":
+            assert request.transport is not None
+            request.transport.abort()
         if self.fails == "garbage":
             return web.json_response({"hello": "world"})
         if body.get("stream"):

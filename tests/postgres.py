@@ -1,11 +1,17 @@
-"""A real PostgreSQL for one test session: its own cluster in a temporary folder, on a free port of this machine."""
+"""A real PostgreSQL for one test session: its own cluster in a temporary folder, on a free port of this machine.
+
+And the network to it, which may swallow everything without a word.
+"""
 
 import os
 import pwd
+import select
 import shutil
 import socket
 import subprocess
 import tempfile
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -81,3 +87,53 @@ class Postgres:
             done = subprocess.run(command, stdout=output, stderr=output, cwd="/", check=False)
             output.seek(0)
             assert done.returncode == 0, f"{program}: {output.read()}"
+
+
+class Network:
+    """Takes connections and leads them to a server, until it swallows what they say, and never tells either side.
+
+    Attributes:
+        port: where it listens on this machine.
+    """
+
+    def __init__(self, to: int) -> None:
+        self._to, self._ends = to, threading.Event()
+        self._paths: dict[socket.socket, socket.socket] = {}
+        self._dead: set[socket.socket] = set()
+        self._place = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._place.getsockname()[1])
+        self._thread = threading.Thread(target=self._lead)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._thread.join()
+        for place in (self._place, *self._paths, *self._dead):
+            place.close()
+
+    def swallow(self) -> None:
+        """Of all connections that there are; those that come later are led on."""
+        self._dead |= set(list(self._paths))
+
+    def _lead(self) -> None:
+        while not self._ends.is_set():
+            open_ = [place for place in [*self._paths] if place not in self._dead]
+            for place in select.select([self._place, *open_], [], [], 0.02)[0]:
+                if place is self._place:
+                    here, there = place.accept()[0], socket.create_connection(("127.0.0.1", self._to))
+                    self._paths |= {here: there, there: here}
+                elif place in self._paths and place not in self._dead:
+                    self._pass_on(place)
+
+    def _pass_on(self, place: socket.socket) -> None:
+        other = self._paths[place]
+        with suppress(OSError):
+            if said := place.recv(65_536):
+                other.sendall(said)
+                return
+        for end in (place, other):
+            del self._paths[end]
+            end.close()

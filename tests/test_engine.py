@@ -163,6 +163,8 @@ def test_null_stands_for_what_is_not_there(engine):
 def test_a_body_that_is_no_request_is_refused(engine, body):
     answer = requests.post(engine.url + "/v1/chat/completions", data=body, timeout=10)
     assert (answer.status_code, answer.json()["error_type"]) == (422, "validation")
+    answer = requests.post(answer.url, data=body or b"x", headers={"Content-Encoding": "gzip"}, timeout=10)
+    assert (answer.status_code, answer.json()["error_type"]) == (422, "validation")
 
 
 def test_what_is_too_large_or_nowhere_is_refused_in_json(engine):

@@ -5,7 +5,7 @@ import json
 import re
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from trunkline import manifests, params
 from trunkline.errors import Error
 from trunkline.metrics import METRICS
+from trunkline.operations.serve import CLOSE_S, FLUSH_S
 from trunkline.params.deploy import KubernetesParams
 from trunkline.records import Answer, Production, Task
 from trunkline.records.release import HubCommit, Manifest
@@ -30,6 +31,7 @@ FOLDER = ROOT / "deploy/kubernetes"
 PARAMS = params.load(ROOT / "params.yaml")
 SETTINGS = PARAMS.deploy.kubernetes
 SHARES = [step.weight for step in PARAMS.rollout.steps]
+DRAIN = PARAMS.serve.gateway.drain
 HUB = HubCommit(repository="acme/support-triage", commit="c" * 40)
 EXAMPLE = Manifest.model_construct(
     model="support-triage",
@@ -52,9 +54,13 @@ EXAMPLE = Manifest.model_construct(
 SCHEMAS = "v1.37.0-local-strict"
 
 
+def render(release: Manifest, cluster: KubernetesParams, shares: Sequence[float] = SHARES, drain: float = DRAIN) -> str:
+    return manifests.render(release, cluster, shares, drain)
+
+
 def rendered(**changes: object) -> list[dict[str, Any]]:
     release = EXAMPLE.model_copy(update={key: changes.pop(key) for key in ("model", "version") if key in changes})
-    return list(yaml.safe_load_all(manifests.render(release, SETTINGS.model_copy(update=changes), SHARES)))
+    return list(yaml.safe_load_all(render(release, SETTINGS.model_copy(update=changes))))
 
 
 @cache
@@ -174,7 +180,7 @@ def test_a_typo_is_caught(typo):
 
 def test_the_committed_example_is_what_is_rendered():
     path = FOLDER / "support-triage.yaml"
-    assert path.read_text() == manifests.render(EXAMPLE, SETTINGS, SHARES), f"render {path} again"
+    assert path.read_text() == render(EXAMPLE, SETTINGS), f"render {path} again"
 
 
 def changed_lines(before: str, after: str) -> list[str]:
@@ -184,10 +190,10 @@ def changed_lines(before: str, after: str) -> list[str]:
 
 def test_a_release_changes_one_line_or_two_where_the_hub_holds_the_weights():
     after = EXAMPLE.model_copy(update={"version": "v1.3.0", "hub": HUB.model_copy(update={"commit": "d" * 40})})
-    one = changed_lines(manifests.render(EXAMPLE, SETTINGS, SHARES), manifests.render(after, SETTINGS, SHARES))
+    one = changed_lines(render(EXAMPLE, SETTINGS), render(after, SETTINGS))
     assert one == ['app.kubernetes.io/version: &version "v1.3.0"']
     fetched = SETTINGS.model_copy(update={"weights": None})
-    two = changed_lines(manifests.render(EXAMPLE, fetched, SHARES), manifests.render(after, fetched, SHARES))
+    two = changed_lines(render(EXAMPLE, fetched), render(after, fetched))
     assert len(two) == 2
     assert "d" * 40 in two[1]
 
@@ -227,7 +233,12 @@ def test_an_engine_starts_slowly_has_its_gpu_and_ends_after_its_gateway(variant)
     for container in (engine, gateway):
         assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
     spec = template(documents)["spec"]
-    assert spec["terminationGracePeriodSeconds"] >= 120
+    paused = gateway["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert spec["terminationGracePeriodSeconds"] >= paused + DRAIN + CLOSE_S + FLUSH_S + 30
+    patient = yaml.safe_load_all(render(EXAMPLE, SETTINGS, drain=DRAIN + 300.5))
+    assert (
+        template(list(patient))["spec"]["terminationGracePeriodSeconds"] - spec["terminationGracePeriodSeconds"] == 301
+    )
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     assert volumes["shm"]["emptyDir"]["medium"] == "Memory"
     assert next(one["mountPath"] for one in engine["volumeMounts"] if one["name"] == "shm").endswith("/shm")
@@ -316,6 +327,15 @@ def test_pods_are_scaled_by_a_metric_that_the_gateway_has():
     assert metric in {one.name for one in METRICS if one.kind == "gauge"}
 
 
+@pytest.mark.parametrize(("variant", "dropped"), [("vllm", []), ("tgi", ["tgi_request_count"])])
+def test_requests_are_counted_once_where_engine_and_gateway_both_tell_tgis_metrics(variant, dropped):
+    http, engine = of(variants()[variant], "PodMonitor")["spec"]["podMetricsEndpoints"]
+    rules = [rule["regex"] for rule in http.get("metricRelabelings", []) if rule["action"] == "drop"]
+    for name in ("tgi_request_count", "trunkline_requests_total"):
+        assert any(re.fullmatch(rule, name) for rule in rules) is (name in dropped)
+    assert "metricRelabelings" not in engine
+
+
 def test_scraping_does_not_overwrite_the_gateways_labels():
     labels = {label for metric in METRICS for label in metric.labels}
     assert not labels & set(of(rendered(), "PodMonitor")["spec"]["podTargetLabels"])
@@ -357,12 +377,12 @@ def test_a_model_with_an_underscore_gets_names_that_kubernetes_takes():
 )
 def test_a_release_that_cannot_be_served_is_an_error(changes, weights, said):
     with pytest.raises(Error, match=re.escape(said)):
-        manifests.render(EXAMPLE.model_copy(update=changes), SETTINGS.model_copy(update={"weights": weights}), SHARES)
+        render(EXAMPLE.model_copy(update=changes), SETTINGS.model_copy(update={"weights": weights}), SHARES, DRAIN)
 
 
 def test_steps_that_are_no_whole_percents_are_named():
     with pytest.raises(Error, match=re.escape("rollout.steps: Argo Rollouts takes whole percents, and 0.005")):
-        manifests.render(EXAMPLE, SETTINGS, [0.005, 0.05])
+        render(EXAMPLE, SETTINGS, [0.005, 0.05])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 
 import polars as pl
@@ -13,12 +14,13 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+import gateways
 import logged
 import postgres
 from test_predictions_faults import accepted_until_killed, logged_in, start_writer, wait_for
 from trunkline.clients import predictions
+from trunkline.clients.predictions import connection, many, tables
 from trunkline.clients.predictions import log as log_module
-from trunkline.clients.predictions import many, tables
 from trunkline.clients.predictions.database import Database
 from trunkline.errors import Error
 from trunkline.records.prediction import Selection
@@ -119,6 +121,26 @@ def test_a_record_that_is_never_taken_does_not_stop_the_others(settings, tmp_pat
     assert said in rejected["reason"]
 
 
+def test_while_the_servers_disk_is_full_records_wait(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(log_module, "LONGEST_WAIT_S", 0.2)
+    log = predictions.Log(settings)
+    refuse = "BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END"
+    with Database(settings.database).engine.begin() as open_:
+        open_.execute(sa.text(f"CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $${refuse}$$"))
+        open_.execute(sa.text("CREATE TRIGGER no_room BEFORE INSERT ON assignment EXECUTE FUNCTION no_room()"))
+    asked = logged.assigned()
+    log.record(asked)
+    wait_for(lambda: log.status.problem is not None)
+    assert "could not extend file" in log.status.problem
+    log.record(logged.ended(asked))
+    assert log.status.waiting == 2
+    with Database(settings.database).engine.begin() as open_:
+        open_.execute(sa.text("DROP TRIGGER no_room ON assignment"))
+    assert log.close(20)
+    assert logged_in(settings)["status"].to_list() == [200]
+    assert not (tmp_path / "spool/rejected.jsonl").exists()
+
+
 def test_a_server_that_is_stopped_and_started_while_two_gateways_write_loses_nothing(settings, server, monkeypatch):
     monkeypatch.setattr(log_module, "LONGEST_WAIT_S", 0.2)
     logs = [predictions.Log(settings) for _ in range(2)]
@@ -168,6 +190,30 @@ def test_a_gateway_starts_without_its_server_and_a_command_says_what_is_wrong(se
         server.start()
     assert log.close(20)
     assert logged_in(settings).height == 1
+
+
+def test_two_gateways_answer_while_the_network_to_their_database_swallows_everything(server, tmp_path, monkeypatch):
+    """Nobody is told: the connections stay open, and nothing comes any more."""
+    monkeypatch.setattr(connection, "SILENT_S", 1.0)
+    monkeypatch.setattr(log_module, "LONGEST_WAIT_S", 0.2)
+    name = server.database(f"log{os.getpid()}x{next(_numbers)}").rpartition("/")[2]
+    with postgres.Network(server.port) as network, ExitStack() as stack:
+        url = f"postgresql+psycopg://{postgres.USER}@127.0.0.1:{network.port}/{name}"
+        worlds = []
+        for folder in (tmp_path / "one", tmp_path / "other"):
+            folder.mkdir()
+            worlds.append(stack.enter_context(gateways.serving(folder, serve__log__database=url)))
+        answers = [world.post() for world in worlds]
+        for world in worlds:
+            assert len(world.everything()) >= 1
+        network.swallow()
+        answers += [world.post() for world in worlds for _ in range(5)]
+        for world in worlds:
+            wait_for(lambda world=world: world.metrics()["trunkline_spool_records"] == 0)
+        frame = logged_in(worlds[0].params.serve.log)
+    assert {answer.status_code for answer in answers} == {200}
+    assert sorted(frame["prediction"]) == sorted(answer.headers["x-trunkline-prediction"] for answer in answers)
+    assert frame["status"].to_list() == [200] * 12
 
 
 def test_a_killed_writer_loses_nothing(settings, tmp_path):

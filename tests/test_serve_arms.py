@@ -288,8 +288,36 @@ def test_an_engine_that_tells_no_hash_is_known_by_its_pinned_answer(tmp_path):
                 body = {"inputs": MESSAGE}
                 assert requests.post(address + "/generate", json=body, timeout=10).status_code == status
                 tokens = requests.post(address + "/tokenize", json=body, timeout=10)
-                assert tokens.status_code == 501
+                assert tokens.status_code == (501 if status == 200 else 503)
     assert json.loads((pins / "v1.0.0.json").read_text())["output"] == ANSWER
+
+
+class Wavering(gateways.Engine):
+    """Answers otherwise to every other question, or to each."""
+
+    always = False
+
+    def _whole(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.says = ["otherwise"] if self.always or len(self.asked) % 2 else [ANSWER]
+        return super()._whole(body)
+
+
+def test_a_pinned_answer_that_falls_otherwise_once_is_no_other_model_and_twice_it_is(tmp_path, caplog):
+    """As in batches of another size, where the likeliest token is a near thing."""
+    pins, folder = tmp_path / "pins", gateways.bundle(tmp_path, "v1.0.0")
+    pin = Pin(prompt=({"role": "user", "content": "Hi"},), max_new_tokens=8, output=ANSWER)
+    files.write_text(pins / "v1.0.0.json", pin.text())
+    engine = Wavering(folder)
+    changes = {"serve__engines__stable__kind": "openai", "serve__gateway__pins": str(pins)}
+    with served.answering(engine) as url, caplog.at_level(logging.ERROR):
+        changes |= {"serve__engines__stable__url": url, "serve__gateway__probe_seconds": 0.05}
+        with served.running(serve.application(gateways.settings(tmp_path, **changes), None, folder)) as address:
+            wait(lambda: len(engine.asked) > 9)
+            assert not [record for record in caplog.records if "gets no traffic" in record.message]
+            assert requests.get(address + "/health", timeout=10).status_code == 200
+            engine.always = True
+            wait(lambda: requests.get(address + "/health", timeout=10).status_code == 503)
+    assert "answers the pinned prompt with 'otherwise'" in caplog.text
 
 
 def test_a_pin_is_written_from_what_the_engine_answers_now(tmp_path):

@@ -5,8 +5,9 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -30,8 +31,10 @@ ENDINGS = {
     "garbage": (502, "garbage"),
     422: (422, "invalid"),
     429: (429, "overloaded"),
+    503: (429, "overloaded"),
     401: (502, "refused"),
     500: (424, "failed"),
+    "drop": (503, "disconnected"),
 }
 # Likewise within a stream that has begun.
 CUTS = {"cut": "disconnected", "error": "failed"}
@@ -48,6 +51,7 @@ def engine(world: World) -> Iterator[gateways.Engine]:
     says = world.stable.says
     yield world.stable
     world.stable.says, world.stable.fails, world.stable.finish = says, None, "stop"
+    world.stable.retry_after = "7"
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +81,16 @@ def test_what_the_engine_does_is_told_with_its_status_and_logged_by_its_kind(wor
     assert (found.status, found.output) == (expected[0], None)
     assert set(answer.json()) == {"error", "error_type"}
     assert count(world, f'trunkline_request_errors_total{{{ARM},error="{expected[1]}"}}') == before + 1
-    if fails == 429:
-        assert answer.headers["Retry-After"] == "7"
+    if expected[0] in (429, 503):
+        assert answer.headers["Retry-After"] == ("7" if expected[0] == 429 else "1")
+
+
+@pytest.mark.parametrize("said", [None, "Wed, 21 Oct 2026 07:28:00 GMT", "soon"])
+def test_who_is_refused_for_now_learns_when_to_ask_again_also_where_the_engine_does_not_say(world, engine, said):
+    engine.fails, engine.retry_after = 429, said
+    for path, stream in ((CHAT, False), ("/", True)):
+        answer = world.post(path, **body_of(path, stream))
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
 
 
 @pytest.mark.parametrize(("fails", "kind"), CUTS.items())
@@ -238,6 +250,52 @@ def test_an_engine_gets_only_so_much_at_once_and_what_cannot_wait_is_refused(tmp
         assert world.metrics()[f"trunkline_in_flight_requests{{{ARM}}}"] == 0
 
 
+@contextmanager
+def waiting(world: World) -> Iterator[Callable[[], requests.Response]]:
+    """One request that the engine has, and one behind it; yields what frees the engine and gives the answer to that."""
+    body = json.dumps({"inputs": MESSAGE}).encode()
+    world.stable.fails = "hang"
+    with (
+        socket.create_connection(("127.0.0.1", int(world.url.rsplit(":", 1)[1]))) as first,
+        ThreadPoolExecutor() as pool,
+    ):
+        first.sendall(b"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        wait(lambda: world.stable.running)
+        second = pool.submit(world.post, "/generate", inputs=MESSAGE)
+        wait(lambda: count(world, f"trunkline_queue_requests{{{ARM}}}") == 1)
+
+        def free() -> requests.Response:
+            world.stable.fails = None
+            first.close()
+            return second.result(20)
+
+        yield free
+
+
+def test_who_waits_for_the_engine_is_told_how_long(tmp_path):
+    with gateways.serving(tmp_path, serve__gateway__max_concurrent=1) as world, waiting(world) as free:
+        time.sleep(0.1)
+        answer = free()
+        told = {name: int(answer.headers[f"x-{name}-time"]) for name in ("queue", "validation", "inference", "total")}
+        assert told["queue"] >= 100
+        assert abs(told["total"] - told["queue"] - told["validation"] - told["inference"]) <= 2
+        assert float(answer.headers["x-compute-time"]) * 1000 >= told["queue"]
+        assert count(world, "tgi_request_queue_duration_sum") >= 0.1
+        assert count(world, "tgi_queue_size") == 0
+
+
+def test_who_waited_gets_nothing_of_an_engine_that_turned_out_to_be_another(tmp_path):
+    limits = {"serve__gateway__max_concurrent": 1, "serve__gateway__probe_seconds": 0.1}
+    with gateways.serving(tmp_path, **limits) as world, waiting(world) as free:
+        world.stable.digest = world.canary.digest
+        wait(lambda: count(world, f"trunkline_engine_up_ratio{{{ARM}}}") == 0)
+        answer = free()
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert world.logged(answer).outcome.error == "unproven"
+        assert len(world.stable.asked) == 1
+        assert world.post("/tokenize", inputs="x").status_code == 503
+
+
 def test_a_canary_that_hangs_takes_no_place_from_stable_and_its_overload_is_its_own(tmp_path):
     limits = {"serve__gateway__max_concurrent": 1, "serve__gateway__queue": 1}
     timeouts = TIMEOUTS | {"first_token": 30.0, "total": 1.0}
@@ -306,7 +364,10 @@ def test_whatever_engines_do_under_load_every_request_is_logged_with_what_its_cl
         assert kinds >= {None, "disconnected", "garbage", "failed"}
         metrics = world.metrics()
         assert sum(value for name, value in metrics.items() if name.startswith("trunkline_requests_total")) == 320
-        assert all(value == 0 for name, value in metrics.items() if "queue" in name or "in_flight" in name)
+        open_ = ("trunkline_queue", "trunkline_in_flight", "tgi_queue_size", "tgi_batch_current_size")
+        assert [value for name, value in metrics.items() if name.startswith(open_)] == [0] * 6
+        asked = metrics["tgi_request_success"] + sum(metrics[name] for name in metrics if "tgi_request_failure" in name)
+        assert asked == metrics["tgi_request_count"] == 320
 
 
 def test_after_sigterm_everything_accepted_is_answered_and_logged_and_nothing_new_is_taken(tmp_path):

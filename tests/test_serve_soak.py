@@ -216,7 +216,8 @@ def quiet(gateway: Process) -> bool:
     """Nothing is open or waits any more."""
     lines = requests.get(gateway.url + "/metrics", timeout=10).text.splitlines()
     found = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
-    open_ = [value for name, value in found.items() if "queue" in name or "in_flight" in name or "spool_rec" in name]
+    names = ("trunkline_queue", "trunkline_in_flight", "trunkline_spool_records")
+    open_ = [value for name, value in found.items() if name.startswith(names)]
     return len(open_) == 3 and not any(open_)
 
 

@@ -8,6 +8,7 @@ fails, which aborts the rollout, on exit code 3 alone. `proof` holds the rollout
 exits with 0: inconclusive (4) and errors (1) leave the weight as it is, for as long as no human decides.
 """
 
+import math
 from collections.abc import Sequence
 
 from trunkline import templating
@@ -18,9 +19,11 @@ from trunkline.records.release import HubCommit, Manifest
 # What a Job runs; its exit code is the verdict.
 ANALYSE = "trunkline rollout analyse"
 TEMPLATE = "kubernetes/release.yaml.j2"
+# Until no proxy sends requests to a pod any more (its preStop), and for the ends of its log and its engine.
+_AROUND_DRAIN_S = 90
 
 
-def render(release: Manifest, params: KubernetesParams, shares: Sequence[float]) -> str:
+def render(release: Manifest, params: KubernetesParams, shares: Sequence[float], drain: float) -> str:
     """All manifests of a release as one YAML file; another release of the model changes one line of it, or two
     where the weights come from the Hub.
 
@@ -28,6 +31,7 @@ def render(release: Manifest, params: KubernetesParams, shares: Sequence[float])
         release: served.
         params: the cluster.
         shares: of the requests that the canary gets, step by step.
+        drain: seconds that a gateway takes to answer what it has accepted; nothing kills it before.
 
     Raises:
         Error: the release cannot be served on Kubernetes as it is, or a share is no whole percent.
@@ -47,6 +51,7 @@ def render(release: Manifest, params: KubernetesParams, shares: Sequence[float])
         params=params,
         analyse=ANALYSE,
         percents=[_percent(share) for share in shares],
+        grace=math.ceil(drain) + _AROUND_DRAIN_S,
     )
 
 

@@ -48,7 +48,7 @@ METRICS = (
     ),
     Metric(
         *("trunkline_time_to_first_token_seconds", "histogram", "seconds", ARM),
-        "From the request to the first token, of streams.",
+        "From the request to the engine's first token, of streams, also while a guard holds it back.",
         FIRST_TOKEN_S,
     ),
     Metric(

@@ -64,6 +64,21 @@ def answer(app: web.Application, place: socket.socket, drain: float, ready: Call
     )
 
 
+async def content(request: web.Request) -> bytes | None:
+    """The body of a request; None where it is not encoded as its headers say, and the connection ends then.
+
+    Raises:
+        web.HTTPRequestEntityTooLarge: it is too large.
+    """
+    try:
+        return await request.read()
+    except web.RequestPayloadError:
+        # aiohttp would try to read the rest, and take it for a fault that it cannot.
+        request.content.feed_eof()
+        request.protocol.close()
+        return None
+
+
 def give_up(request: web.Request) -> NoReturn:
     """End a request that nobody reads the answer of. aiohttp would take it for a fault, and keep what was not read.
 

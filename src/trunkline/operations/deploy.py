@@ -42,7 +42,8 @@ def _kubernetes(params: Params, release: str | None) -> str:
         known = ", ".join(map(str, model.versions)) or "none is here: `git fetch --tags`"
         raise Error(f"there is no release {params.project.name}@{release}", f"releases: {known}")
     shares = [step.weight for step in params.rollout.steps]
-    text = manifests.render(from_message(Manifest, tag), params.deploy.kubernetes, shares)
+    found, drain = from_message(Manifest, tag), params.serve.gateway.drain
+    text = manifests.render(found, params.deploy.kubernetes, shares, drain)
     path = FOLDER / "kubernetes" / f"{params.project.name}.yaml"
     files.write_text(path, text)
     return f"{path} serves {tag.name}\nnext: commit it where Argo CD looks, or `kubectl apply --filename {path}`"

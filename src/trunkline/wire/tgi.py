@@ -34,6 +34,18 @@ class Asked(NamedTuple):
     details: bool
 
 
+class Waits(NamedTuple):
+    """What a request waited for before its engine was asked, in milliseconds.
+
+    Attributes:
+        validation: until it was read and put as the release does.
+        queue: until the engine could take it.
+    """
+
+    validation: float
+    queue: float
+
+
 _Stop = Annotated[str, Field(min_length=1, max_length=_LONGEST_STOP)]
 
 
@@ -184,17 +196,18 @@ def _token(token: Token, text: str) -> dict[str, JsonValue]:
     return {"id": token.id or 0, "text": text, "logprob": token.logprob, "special": token.special}
 
 
-def headers(asked: Asked, completion: Completion) -> dict[str, str]:
+def headers(asked: Asked, completion: Completion, waits: Waits) -> dict[str, str]:
     """What TGI tells of a whole answer in its headers: times in milliseconds, ``x-compute-time`` in seconds."""
     inference = completion.latency_ms
+    total = waits.validation + waits.queue + inference
     counted = completion.tokens_out or 0
     return {
         "x-compute-type": "gateway",
-        "x-compute-time": f"{inference / 1000:.6f}",
+        "x-compute-time": f"{total / 1000:.6f}",
         "x-compute-characters": str(len(asked.request.prompt)),
-        "x-total-time": f"{inference:.0f}",
-        "x-validation-time": "0",
-        "x-queue-time": "0",
+        "x-total-time": f"{total:.0f}",
+        "x-validation-time": f"{waits.validation:.0f}",
+        "x-queue-time": f"{waits.queue:.0f}",
         "x-inference-time": f"{inference:.0f}",
         "x-time-per-token": f"{inference / max(counted, 1):.0f}",
         "x-prompt-tokens": str(completion.tokens_in or 0),

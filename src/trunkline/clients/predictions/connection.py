@@ -17,6 +17,8 @@ from trunkline.errors import Error
 
 WAIT_S = 5  # for a connection, and for another process's lock
 STATEMENT_S = 60
+# No statement takes longer than it may: who is silent for so long is not there.
+SILENT_S = STATEMENT_S + WAIT_S
 _MIGRATIONS = str(Path(__file__).parent / "migrations")
 _LOCK = 0x7452_6C6F  # of PostgreSQL's advisory locks: "tRlo"
 
@@ -42,14 +44,22 @@ def connect(url: str) -> sa.Engine:
         parsed = sa.make_url(url)
         if parsed.get_backend_name() == "sqlite":
             return _sqlite(parsed)
-        options = f"-c statement_timeout={STATEMENT_S}s -c lock_timeout={WAIT_S}s"
-        wanted = {"connect_timeout": WAIT_S, "options": options, "application_name": "trunkline"}
-        return sa.create_engine(parsed, connect_args=wanted, pool_pre_ping=True, pool_size=2)
+        return _postgresql(parsed)
     except (exc.ArgumentError, ValueError):  # a port that is no number
         problem = "serve.log.database is no address of a database"
         raise Error(problem, "write sqlite:///path or postgresql+psycopg://user@host/name") from None
     except ImportError:
         raise Error("PostgreSQL's driver is not installed", "pip install 'trunkline[serve]'") from None
+
+
+def _postgresql(url: sa.URL) -> sa.Engine:
+    from trunkline.clients.predictions import patience
+
+    options = f"-c statement_timeout={STATEMENT_S}s -c lock_timeout={WAIT_S}s"
+    wanted = {"connect_timeout": WAIT_S, "options": options, "application_name": "trunkline"}
+    engine = sa.create_engine(url, connect_args=wanted, pool_pre_ping=True, pool_size=2)
+    patience.limit(engine, SILENT_S)
+    return engine
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:

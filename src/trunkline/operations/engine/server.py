@@ -16,11 +16,11 @@ from trunkline import __version__
 from trunkline.clients import listening
 from trunkline.clients.embedded import Embedded, Limits
 from trunkline.exposition import CONTENT_TYPE
-from trunkline.operations.engine.metrics import Metrics
 from trunkline.records.serving import Chunk, Completion, Failure, Identity
 from trunkline.wire import answers, openai, tgi
 from trunkline.wire.answers import Envelope
 from trunkline.wire.openai import Asked
+from trunkline.wire.tgi_metrics import Metrics
 
 VERSION = f"trunkline/{__version__}"
 ENGINE = web.AppKey("engine", Embedded)
@@ -49,7 +49,7 @@ def application(who: Identity, limits: Limits, max_new_tokens: int) -> web.Appli
     """
     app = web.Application(middlewares=[_errors], client_max_size=_MOST_BYTES)
     app[_WHO], app[_LIMITS], app[_MAX_NEW_TOKENS] = who, limits, max_new_tokens
-    app[METRICS], app[BROKEN] = Metrics(limits.cache_tokens), []
+    app[METRICS], app[BROKEN] = Metrics(limits.cache_tokens, steps=False), []
     app.add_routes(
         [
             web.post("/v1/chat/completions", _chat),
@@ -123,8 +123,11 @@ async def _tokenize(request: web.Request) -> web.Response:
 
 
 async def _body(request: web.Request) -> object:
+    content = await listening.content(request)
+    if content is None:
+        raise Failure("invalid", "the body is not encoded as its headers say")
     try:
-        return orjson.loads(await request.read())
+        return orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise Failure("invalid", f"the body is not JSON: {error}") from None
 

@@ -27,6 +27,7 @@ from trunkline.params import Params
 from trunkline.params.serve import ServeParams
 from trunkline.records.serving import Failure
 from trunkline.records.traffic import Served
+from trunkline.wire import tgi_metrics
 
 # Records that the database does not take in this time stay in the spool.
 CLOSE_S = 10.0
@@ -82,7 +83,8 @@ async def _serving(app: web.Application, params: Params, source: Source, admissi
         await arms.start()
         metrics = Metrics()
         mirrors = Mirrors(arms, log, metrics, params.serve.gateway.max_concurrent)
-        app[server.GATEWAY] = Gateway(arms, admission, log, metrics, params.serve, tracer, mirrors)
+        tgi = tgi_metrics.Metrics(params.serve.gateway.max_input_chars, steps=True)
+        app[server.GATEWAY] = Gateway(arms, admission, log, metrics, tgi, params.serve, tracer, mirrors)
         yield
         await arms.close()
     finally:

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from trunkline.errors import Error
-from trunkline.operations.serve.refusals import Refused
+from trunkline.operations.serve.refusals import RETRY_S, Refused
 from trunkline.params.serve import GatewayParams
-
-RETRY_S = 1.0
 
 
 class Admission:

@@ -9,12 +9,12 @@ from pathlib import Path
 from trunkline.clients import engines, hosted
 from trunkline.clients.engines import Engine
 from trunkline.operations.serve.proving import EngineProof, Problem, Proof, ProviderProof
-from trunkline.operations.serve.refusals import Refused
+from trunkline.operations.serve.refusals import RETRY_S, Refused
 from trunkline.operations.serve.release import Release
 from trunkline.params.serve import EngineParams, ServeParams
 from trunkline.records.serving import Completion, Failure
 
-RETRY_S = 1.0
+_LOOK_S = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Backend:
     async def close(self) -> None:
         """Wait for what it is answering, then give it up."""
         while self.waiting or self.running:
-            await asyncio.sleep(RETRY_S / 10)
+            await asyncio.sleep(_LOOK_S)
         if self._proving is not None:
             self._proving.cancel()
             with suppress(asyncio.CancelledError):
@@ -94,7 +94,7 @@ class Backend:
         """One of the requests that the engine is given at once; waits for it.
 
         Raises:
-            Refused: too many wait already.
+            Refused: too many wait already, or it does not prove its release, perhaps since one waits.
         """
         if self._slots.locked() and self.waiting >= self._limits.queue:
             problem = f"{self.running} requests are being answered and {self.waiting} wait"
@@ -106,6 +106,8 @@ class Backend:
             self.waiting -= 1
         self.running += 1
         try:
+            if self.problem is not None:
+                raise self.unproven()
             yield
         finally:
             self.running -= 1

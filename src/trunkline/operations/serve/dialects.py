@@ -11,6 +11,7 @@ from trunkline.operations.serve.release import Release
 from trunkline.records.serving import Chunk, Completion, Failure, Request
 from trunkline.wire import answers, openai, tgi
 from trunkline.wire.answers import Envelope
+from trunkline.wire.tgi import Waits
 
 # Names that clients send where none is meant.
 _ANY = ("tgi", "dummy")
@@ -26,7 +27,7 @@ class Writer(Protocol):
     def whole(self, completion: Completion) -> JsonValue:
         """The answer in one document."""
 
-    def headers(self, completion: Completion) -> dict[str, str]:
+    def headers(self, completion: Completion, waits: Waits) -> dict[str, str]:
         """What the headers of a whole answer tell besides."""
 
     def opening(self) -> list[Document]:
@@ -118,7 +119,7 @@ class _OpenAI:
         self._envelope = envelope
         self.whole, self.opening, self.piece = envelope.whole, envelope.opening, envelope.piece
 
-    def headers(self, completion: Completion) -> dict[str, str]:
+    def headers(self, completion: Completion, waits: Waits) -> dict[str, str]:
         return {}
 
     def error(self, problem: str, kind: str, status: int) -> Document:
@@ -138,8 +139,8 @@ class _TGI:
         document = self._writing.whole(completion)
         return [document] if self._listed else document
 
-    def headers(self, completion: Completion) -> dict[str, str]:
-        return tgi.headers(self._asked, completion)
+    def headers(self, completion: Completion, waits: Waits) -> dict[str, str]:
+        return tgi.headers(self._asked, completion, waits)
 
     def opening(self) -> list[Document]:
         return []

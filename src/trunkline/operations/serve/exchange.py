@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
@@ -17,6 +17,7 @@ from trunkline.operations.serve.refusals import Refused
 from trunkline.operations.serve.routing import Assigned
 from trunkline.records.prediction import Assignment, Outcome
 from trunkline.records.serving import Chunk, Completion, Failure, Request
+from trunkline.wire.tgi import Waits
 
 # Of a message that is read beside the event loop.
 _LONG_CHARS = 500
@@ -41,12 +42,14 @@ class Exchange:
 
     Attributes:
         assigned: who answers.
+        waits: what it waited for before its engine was asked; nothing before it was.
     """
 
     def __init__(self, log: Log, metrics: Metrics, assigned: Assigned, message: str, start: float) -> None:
         """Begin at ``start``, seconds of `time.perf_counter`."""
         self._log, self._metrics, self._start = log, metrics, start
         self.assigned, self._message = assigned, message
+        self.waits = Waits(0.0, 0.0)
         self._prediction = ""
         self._findings: list[Finding] = []
         self._first: float | None = None
@@ -91,7 +94,7 @@ class Exchange:
             Failure: the engine gives none.
         """
         request = await self._question(asked)
-        async with self.assigned.backend.slot():
+        async with self._slot():
             completion = await self.assigned.backend.engine.complete(request)
         self._judge(completion)
         return completion
@@ -102,7 +105,7 @@ class Exchange:
         backend = self.assigned.backend
         holds = guard.blocks_output(backend.release.guard)
         held: list[Chunk] = []
-        async with backend.slot(), aclosing(backend.engine.stream(request)) as chunks:
+        async with self._slot(), aclosing(backend.engine.stream(request)) as chunks:
             async for chunk in chunks:
                 if self._first is None and (chunk.text or chunk.tokens):
                     self._first = time.perf_counter()
@@ -159,6 +162,13 @@ class Exchange:
         usable = probes.usable(found.text, self.assigned.backend.release.task)
         said = (found.tokens_in, found.tokens_out, found.usd, found.text, usable, found.model, found.fingerprint)
         return {**dict(zip(names, said, strict=True)), "finish_reason": found.finish}
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        ready = time.perf_counter()
+        async with self.assigned.backend.slot():
+            self.waits = Waits((ready - self._start) * 1000, (time.perf_counter() - ready) * 1000)
+            yield
 
     async def _question(self, asked: Request) -> Request:
         """What the engine is asked: the release's own prompt around the customer's message."""

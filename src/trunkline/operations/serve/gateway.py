@@ -22,7 +22,7 @@ from trunkline.operations.serve.routing import Routing
 from trunkline.params.serve import ServeParams
 from trunkline.records.prediction import Outcome
 from trunkline.records.serving import Failure
-from trunkline.wire import answers
+from trunkline.wire import answers, tgi_metrics
 
 RECEIPT = "x-trunkline-prediction"
 RELEASE = "x-trunkline-release"
@@ -30,6 +30,13 @@ RELEASE = "x-trunkline-release"
 CLIENT_LEFT = 499
 LOG_FULL = "the prediction log is full, and nothing is answered that cannot be logged"
 LOG_RETRY_S = 5.0
+# TGI's words for what the log calls otherwise; for all else it has "generation".
+TGI_ERRORS = {
+    "invalid": "validation",
+    **dict.fromkeys(("overloaded", "overload", "rate"), "overloaded"),
+    **dict.fromkeys(("disconnected", "garbage", "timeout"), "incomplete"),
+    **dict.fromkeys(("client_left", "shutdown"), "dropped"),
+}
 # When the gateway, once it ends, waits no longer for answers.
 ENDING = web.AppKey("ending", list[float])
 # Where a request keeps what its answer's headers must tell.
@@ -44,6 +51,7 @@ class Gateway(NamedTuple):
     admission: Admission
     log: Log
     metrics: Metrics
+    tgi: tgi_metrics.Metrics
     settings: ServeParams
     tracer: Tracer | None
     mirrors: Mirrors
@@ -73,6 +81,7 @@ async def answer(gateway: Gateway, request: web.Request, read: Read) -> web.Stre
             exchange.assign(prediction, asker)
         except Full:
             raise Refused(503, "unavailable", LOG_FULL, "log", LOG_RETRY_S) from None
+        gateway.tgi.ask(question.request.max_new_tokens)
         request[HEADERS] |= {RECEIPT: prediction, RELEASE: assigned.backend.release.name}
         try:
             return await _Reply(gateway, request, question, exchange).send()
@@ -120,7 +129,17 @@ class _Reply:
             status, error = 500, "internal"
             raise
         finally:
-            self._trace(self._exchange.end(status, error, self._question.stream))
+            outcome = self._exchange.end(status, error, self._question.stream)
+            self._count(outcome)
+            self._trace(outcome)
+
+    def _count(self, outcome: Outcome) -> None:
+        tgi = self._gateway.tgi
+        if outcome.error is not None:
+            tgi.fail(TGI_ERRORS.get(outcome.error, "generation"))
+            return
+        tokens = (outcome.tokens_in or 0, outcome.tokens_out or 0)
+        tgi.answer(*tokens, outcome.latency_ms / 1000, self._exchange.waits)
 
     def _trace(self, outcome: Outcome) -> None:
         tracer, assigned = self._gateway.tracer, self._exchange.assigned
@@ -131,7 +150,9 @@ class _Reply:
         completion = await self._exchange.complete(self._question.request)
         writer = self._question.writer
         body = orjson.dumps(writer.whole(completion))
-        return web.Response(body=body, content_type="application/json", headers=writer.headers(completion))
+        return web.Response(
+            body=body, content_type="application/json", headers=writer.headers(completion, self._exchange.waits)
+        )
 
     async def _stream(self) -> web.StreamResponse:
         writer = self._question.writer

@@ -3,6 +3,10 @@
 from trunkline.records.serving import Failure
 from trunkline.wire import answers
 
+# Where whoever refuses for now does not say when to ask again, as TGI and vLLM do not.
+RETRY_S = 1.0
+_FOR_NOW = (429, 503)
+
 
 class Refused(Exception):
     """A request is not answered.
@@ -30,4 +34,7 @@ def from_failure(failure: Failure) -> Refused:
     """What a client is told of an engine's failure."""
     said = answers.error(failure)
     status = answers.STATUSES[failure.kind]
-    return Refused(status, str(said["error_type"]), failure.problem, failure.kind, failure.retry_after)
+    retry_after = failure.retry_after
+    if retry_after is None and status in _FOR_NOW:
+        retry_after = RETRY_S
+    return Refused(status, str(said["error_type"]), failure.problem, failure.kind, retry_after)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import orjson
 from aiohttp import web
 
+from trunkline.clients import listening
 from trunkline.operations.serve.exchange import Asker
 from trunkline.operations.serve.refusals import Refused
 from trunkline.operations.serve.routing import ARMS, Told
@@ -29,9 +30,11 @@ async def body(request: web.Request, seconds: float) -> dict[str, object]:
     """
     try:
         async with asyncio.timeout(seconds):
-            content = await request.read()
+            content = await listening.content(request)
     except TimeoutError:
         raise Refused(408, "validation", f"the body does not come within {seconds:g} seconds", "slow") from None
+    if content is None:
+        raise Failure("invalid", "the body is not encoded as its headers say")
     try:
         found = orjson.loads(content)
     except orjson.JSONDecodeError as error:

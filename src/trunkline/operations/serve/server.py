@@ -69,7 +69,9 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         if error.status == 413:
             request.app[GATEWAY].metrics.refuse("size")
-        return web.json_response({"error": error.reason, "error_type": "validation"}, status=error.status)
+        headers = {name: value for name, value in error.headers.items() if name == "Allow"}
+        document = {"error": error.reason, "error_type": "validation"}
+        return web.json_response(document, status=error.status, headers=headers)
     except ConnectionError:
         listening.give_up(request)
     except Exception:
@@ -79,7 +81,10 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _refusal(request: web.Request, refused: Refused) -> web.Response:
     if gateway.RECEIPT not in request[HEADERS] and refused.error in _REASONS:
-        request.app[GATEWAY].metrics.refuse(refused.error)
+        here = request.app[GATEWAY]
+        here.metrics.refuse(refused.error)
+        if refused.error in gateway.TGI_ERRORS:
+            here.tgi.fail(gateway.TGI_ERRORS[refused.error])
     headers = {} if refused.retry_after is None else {"Retry-After": str(max(math.ceil(refused.retry_after), 1))}
     if refused.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -185,4 +190,6 @@ async def _metrics(request: web.Request) -> web.Response:
     here = request.app[GATEWAY]
     routing = here.routing
     text = here.metrics.text(routing.arms.items(), routing.traffic.weight, here.log.status)
+    backends = {*routing.arms.values()}
+    text += here.tgi.text(sum(one.running for one in backends), sum(one.waiting for one in backends))
     return web.Response(text=text, headers={"Content-Type": CONTENT_TYPE})
