@@ -5,16 +5,18 @@ Its model was taught what to answer, and one of its releases was taught wrong.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import peft
+import polars as pl
 import pytest
 import requests
 import torch
@@ -25,8 +27,8 @@ import merged
 import starter
 import supervised
 import tiny
-from trunkline import prompts, transforms
-from trunkline.clients import daemons, model
+from trunkline import params, prompts, transforms
+from trunkline.clients import daemons, model, predictions
 from trunkline.clients.daemons import Daemon
 from trunkline.records.rollout import Rollout
 from trunkline.records.traffic import Traffic
@@ -160,6 +162,15 @@ class Story:
         """Whether the supervisor does."""
         return self._supervisor is not None and self._supervisor.poll() is None
 
+    def crash(self) -> None:
+        """Kill the supervisor and the gateway, which nobody starts again until `start`."""
+        assert self._supervisor is not None
+        self._supervisor.kill()
+        self._supervisor.wait()
+        for daemon in daemons.find(self.serve):
+            if daemon.role.startswith("gateway"):
+                os.kill(daemon.pid, signal.SIGKILL)
+
     def end(self) -> int:
         """End the supervisor as whoever runs it does; its exit code."""
         assert self._supervisor is not None
@@ -201,6 +212,30 @@ class Story:
         return Rollout.parse(self._branch(path).encode(), "the branch")
 
     @property
+    def mirrored(self) -> int:
+        """How many requests the gateway says that the canary has answered for nobody since the gateway began."""
+        lines = requests.get(f"{self.url}/metrics", timeout=60).text.splitlines()
+        name = "trunkline_shadow_requests_total{"
+        return sum(int(float(line.split()[-1])) for line in lines if line.startswith(name) and "answered" in line)
+
+    @property
+    def pairs(self) -> pl.DataFrame:
+        """What the canary answered for nobody in the last rollout, beside what stable answered a customer."""
+        assert self.rollout is not None
+        with predictions.reading(params.load(self.desk / "params.yaml").serve.log) as database:
+            return predictions.pairs(database, self.rollout.name)
+
+    @property
+    def steps(self) -> list[str]:
+        """What was done in the last rollout, as the branch's commits say it."""
+        assert self.rollout is not None
+        subjects = starter.git(self.places.origin, "log", "--format=%s", "env/production").splitlines()
+        about = f"{MODEL} {self.rollout.canary} in production: "
+        steps = [one.removeprefix(about) for one in subjects if one.startswith(about)]
+        last = next(place for place, step in enumerate(steps) if step.startswith("start"))
+        return steps[last::-1]
+
+    @property
     def serves(self) -> str:
         """The version that the branch says."""
         return str(yaml.safe_load(self._branch(f"{MODEL}.yaml"))["version"])
@@ -225,6 +260,16 @@ class Story:
         """Say as a customer does whether an answer was right."""
         body = {"prediction": answer.prediction, "source": "customer", "score": float(answer.right)}
         requests.post(f"{self.url}/v1/feedback", json=body, timeout=60).raise_for_status()
+
+    def insist(self, unit: str, *intents: str) -> Answer:
+        """As a customer who asks again while nobody listens, and then says whether the answer was right."""
+        for _ in range(600):
+            with suppress(requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+                answer = self.ask(unit, *intents)
+                self.judge(answer)
+                return answer
+            time.sleep(0.2)
+        raise AssertionError("nobody listens")
 
     def answers(self) -> bool:
         """Whether anybody is answered."""

@@ -52,15 +52,21 @@ class World:
         folder: an empty one.
         monkeypatch: of the test.
         changes: of the plan.
+
+    Attributes:
+        address: of the log; it is a file in the folder where a subclass names none.
     """
+
+    address = ""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
         self.origin = folder / "origin.git"
         self.clones = releases.clones(folder, 2)
         self.database = folder / "log.sqlite"
+        self.address = self.address or f"sqlite:///{self.database}"
         plan = {f"rollout__{name}": value for name, value in {**PLAN, **changes}.items()}
         for clone in self.clones:
-            starter.settings(clone, serve__log__database=f"sqlite:///{self.database}", **plan)
+            starter.settings(clone, serve__log__database=self.address, **plan)
         self.settings = params.load(self.clones[0] / "params.yaml")
         monkeypatch.chdir(self.clones[0])
         # What is drawn decides which false alarms there are; a test must not be one of them.
@@ -115,7 +121,7 @@ class World:
 
     def write(self, records: list[Any]) -> None:
         """Have records in the log."""
-        database = Database(f"sqlite:///{self.database}")
+        database = Database(self.address)
         database.add(records)
         database.close()
 

@@ -17,12 +17,17 @@ from alembic.migration import MigrationContext
 import gateways
 import logged
 import postgres
+import rollouts
+import starter
 from test_predictions_faults import accepted_until_killed, logged_in, start_writer, wait_for
+from test_rollout_analyse import METRICS, STEPS, served
+from trunkline import cli
 from trunkline.clients import predictions
 from trunkline.clients.predictions import connection, many, tables
 from trunkline.clients.predictions import log as log_module
 from trunkline.clients.predictions.database import Database
 from trunkline.errors import Error
+from trunkline.operations.rollout.looking import Controller
 from trunkline.records.prediction import Selection
 
 pytestmark = pytest.mark.skipif(postgres.programs() is None, reason=postgres.MISSING)
@@ -269,4 +274,41 @@ def test_pieces_of_a_window_are_as_on_sqlite_also_where_ids_do_not_go_with_time(
     ]
     (nothing,) = predictions.pieces(database, Selection(release="m@v9.0.0"))
     assert nothing.is_empty()
+    database.close()
+
+
+def test_a_rollout_goes_on_where_it_was_when_its_server_is_back(settings, server, nameless, monkeypatch):
+    monkeypatch.setattr(rollouts.World, "address", settings.database)
+    world = rollouts.World(nameless, monkeypatch, poll_seconds=30)
+    world.start(1)
+    controller = Controller(world.settings, "production")
+    step = next(look for _ in range(30) for look in world.play(30, controller))
+    assert (step.rollout.action, step.rollout.weight) == ("advance", 0.5)
+    server.stop()
+    try:
+        with pytest.raises(Error, match="does not answer"):
+            controller.look(world.now.timestamp())
+    finally:
+        server.start()
+    assert [look.rollout.action for look in world.play(900, controller)] == ["promote"]
+    assert world.serves()["version"] == rollouts.CANARY
+    assert len(world.subjects) == 4, "no step was written twice"
+
+
+def test_a_job_on_kubernetes_judges_by_it_and_cannot_tell_while_it_is_away(settings, server, in_tmp, monkeypatch):
+    now = (logged.NOW + timedelta(hours=1)).timestamp()
+    monkeypatch.setattr("trunkline.operations.rollout.time.time", lambda: now)
+    plan = {"rollout__metrics": METRICS, "rollout__steps": STEPS, "rollout__hard_stops": {}}
+    starter.settings(in_tmp, serve__log__database=settings.database, **plan)
+    analyse = ["rollout", "analyse", "--canary", "v1.1.0", "--weight", "0.25"]
+    database = Database(settings.database)
+    served(database, canary=0.2, error=0.2)
+    assert cli.main(analyse) == 0
+    server.stop()
+    try:
+        assert cli.main(analyse) == 1
+    finally:
+        server.start()
+    served(database, canary=0.9, error=0.2)
+    assert cli.main(analyse) == 3
     database.close()

@@ -13,7 +13,8 @@ import rollout_logs
 from trunkline import cli, rollout
 from trunkline.errors import Error
 from trunkline.records.rollout import Plan
-from trunkline.rollout import Analysis, Decision
+from trunkline.rollout import Analysis, Decision, Rows
+from trunkline.rollout.hard_stops import HardStops
 from trunkline.rollout.windows import split, windows
 
 PARAMS = str(Path(__file__).parent.parent / "params.yaml")
@@ -105,6 +106,20 @@ def test_a_failure_of_both_arms_is_no_hard_stop(short):
     decisions = decided(with_changes(short, error=pl.col("error") | broken), plan)
     assert "shared failure" in {d.because for d in decisions}
     assert {d.action for d in decisions} == {"hold"}
+
+
+def test_an_outage_of_both_arms_seldom_stops_the_canary_although_either_may_be_the_first_to_fail_so_often():
+    stops = 0
+    for seed in range(100):
+        rng, broken = np.random.default_rng(seed), HardStops({"error": 10})
+        for _ in range(20):
+            canary = rng.random(5) < 0.5
+            none = np.zeros(5)
+            rows = Rows(none, none.astype("u8"), canary, none + 0.5, {"error": none + 1}, none.astype("bool"))
+            if broken.add(rows) is not None:
+                stops += 1
+                break
+    assert stops <= 15
 
 
 def test_a_column_of_its_own_can_be_a_hard_stop(short):

@@ -27,6 +27,7 @@ from trunkline.errors import Error
 from trunkline.operations.rollout import replaying, telling
 from trunkline.operations.rollout.looking import Controller
 from trunkline.records.release import Decision
+from trunkline.records.rollout import Alpha
 from trunkline.rollout import requests
 
 
@@ -81,7 +82,18 @@ def test_a_canary_that_fails_always_is_stopped_within_a_poll_of_its_tenth_failur
     world.start()
     looks = world.play(60, error=1.0)
     assert actions(looks) == [("stop", 0.0)]
-    assert 10 <= looks[-1].seen.arms["canary"].bad <= 10 + 2 * 10 * 10 * 0.25, "ten, and twice what comes in a poll"
+    assert 10 <= looks[-1].seen.arms["canary"].bad <= 10 + 1.5 * 10 * 10 * 0.25, "ten, and what comes in a poll"
+
+
+def test_what_params_say_after_the_start_decides_nothing(world):
+    world.start()
+    world.traffic(60)
+    plan = world.settings.rollout
+    looser = plan.model_copy(update={"beta": 0.99, "alpha": Alpha(planned=0.9, reserve=0.9, ratio=0.9)})
+    both = [world.settings, world.settings.model_copy(update={"rollout": looser})]
+    seen = [Controller(settings, "production").look(world.now.timestamp(), act=False).seen for settings in both]
+    assert seen[0].decision == seen[1].decision
+    assert seen[0].decision.limits == {"e_worse_mean": 1 / plan.alpha.reserve, "e_no_worse": 1 / plan.beta}
 
 
 def test_a_canary_that_says_nothing_is_held_for_a_human_once(world):
@@ -527,7 +539,7 @@ def test_in_a_terminal_a_watch_draws_traffic_evidence_and_what_it_waits_for(quic
             while os.read(ours, 4096):
                 pass
         process.wait(timeout=20)
-    for words in ("against v1.0.0: running", "requests", "e no worse", "latency_ms above p75"):
+    for words in ("against v1.0.0: running", "requests", "bad", "e no worse", "1e+09 (mean)", "latency_ms above p75"):
         assert words in seen
 
 

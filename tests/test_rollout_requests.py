@@ -14,6 +14,7 @@ from trunkline import assignment, rollout
 from trunkline.clients.predictions import Database
 from trunkline.errors import Error
 from trunkline.records.prediction import Selection
+from trunkline.records.rollout import Alpha
 from trunkline.rollout import Following, requests, unhashed
 from trunkline.rollout.log import part
 from trunkline.rollout.windows import BEGINNING, windows
@@ -206,6 +207,21 @@ def test_a_row_that_comes_too_late_no_longer_fits():
     assert not early.fits(DURING), "the next row belongs to a window that was looked at already"
 
 
+def test_a_hard_stop_does_not_wait_for_the_end_of_its_window():
+    plan = QUICK.model_copy(update={"alpha": Alpha(planned=1e-9, reserve=1e-9, ratio=1e-9)})
+    failing = DURING.with_columns(error=pl.col("arm") == "canary")
+    following = Following(plan, BEFORE)
+    for number, time in enumerate(failing.filter(pl.col("arm") == "canary")["time"].to_list()[:4], start=1):
+        known = failing.filter(pl.col("time") <= time)
+        decision = following.look(known, time.timestamp())
+        assert (decision.action == "stop") is (number == 4)
+    assert (decision.because, decision.culprits, decision.to) == ("hard stop", ("error",), 0.0)
+    assert 60 * decision.minutes < time.timestamp() - BEGUN, "the last window that has ended was before"
+    ended = BEGUN + 60 * decision.minutes + plan.poll_seconds
+    whole = Following(plan, BEFORE).look(failing.filter(pl.col("time") <= datetime.fromtimestamp(ended, UTC)), ended)
+    assert (whole.action, whole.culprits) == (decision.action, decision.culprits)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 400), max_size=6).map(lambda cuts: sorted(set(cuts))))
 def test_windows_and_clock_are_the_same_to_the_last_bit_wherever_one_goes_on(cuts):
@@ -254,6 +270,16 @@ def split_at_random(weight: float, error: float, seed: int, minutes: float = 20,
 
 def judged(log: pl.DataFrame, weight: float | None = 0.25):
     return unhashed.judge(COUNTS, log.clear(), log, weight, log["time"][-1].timestamp())
+
+
+def test_without_a_weight_a_hard_stop_waits_for_no_window_either():
+    plan = COUNTS.model_copy(update={"hard_stops": {"error": 5}})
+    log = split_at_random(0.25, 0.05, 2, minutes=1.2)
+    broken = log.with_columns(error=pl.col("error") | ((pl.col("arm") == "canary") & (pl.int_range(pl.len()) > 330)))
+    now = log["time"][-1].timestamp()
+    assert unhashed.judge(plan, log.clear(), log, 0.25, now).verdict == "inconclusive"
+    decision = unhashed.judge(plan, log.clear(), broken, 0.25, now)
+    assert (decision.action, decision.verdict, decision.weight) == ("stop", "fail", 0.25)
 
 
 def test_without_a_weight_in_the_log_a_canary_is_judged_by_its_share():

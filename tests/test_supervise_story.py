@@ -32,7 +32,9 @@ PLAN = {
     "poll_seconds": 2,
     "metrics": {"latency_ms": {"kind": "amount", "quantiles": [0.75], "tolerated": 2.5, "margins": [3.8, 3.8]}},
     "hard_stops": {"error": 10},
+    "shadow": None,
 }
+SHADOW = {"share": 1.0, "minutes": 30, "pairs": 40, "margin": 0.15, "at_once": 4}
 ONE_STEP = {"steps": PLAN["steps"][:1]}
 ERRORS = {"error": {"kind": "failure", "tolerated": 1.0, "margins": [2.0]}}
 TAIL = {"latency_ms": {"kind": "amount", "quantiles": [0.9], "tolerated": 1.0, "margins": [3.0]}}
@@ -75,28 +77,47 @@ def plan(story: Story, **changes: object) -> None:
     merged.configure(story.desk, **live.changes_of(PLAN | changes))
 
 
-def test_a_good_release_is_promoted(story):
+def test_a_good_release_passes_its_shadow_and_is_promoted_whatever_is_killed_meanwhile(story):
     """By what customers say of its answers: how fast they come depends on what else the machine does."""
-    plan(story, metrics={"score": {**SCORES["score"], "margins": [0.1, 0.1]}})
+    plan(story, metrics={"score": {**SCORES["score"], "margins": [0.1, 0.1]}}, shadow=SHADOW)
     (stable,) = story.arms
-
-    def ask(unit: str) -> Answer:
-        answer = story.ask(unit, RIGHT)
-        story.judge(answer)
-        return answer
-
-    with clients(ask, 2, 0.05) as found:
+    with clients(lambda unit: story.insist(unit, RIGHT), 2, 0.05) as found:
         until(lambda: len(found) > 150, 300)
         story.trunkline("rollout", "start", BETTER, "--reason", "trained on more")
-        said = story.trunkline("rollout", "watch")
-        assert "promote" in said
+        watch = story.begin("rollout", "watch")
+        until(lambda: story.mirrored > 2, 300)
+        watch.kill()
+        watch.communicate()
+        shadowed, pairs = len(found), story.pairs.drop_nulls("canary_ended")
+        watch = story.begin("rollout", "watch")
+        until(lambda: any(one.version == BETTER for one in found), 300)
+        story.crash()
+        story.start()
+        said, problems = watch.communicate(timeout=300)
+        print(said, problems)
         until(lambda: story.arms == [BETTER], 60)
         until(lambda: story.engines.keys() == {BETTER}, 120)
         time.sleep(2)
-    print(Counter((one.status, one.version) for one in found))
-    assert {one.status for one in found} == {200}
+    print(Counter((one.status, one.version) for one in found), story.steps)
+    assert watch.returncode == cli.EXIT_CODES[Verdict.PASS]
+    assert story.steps == ["start as a shadow", "advance at 0.3", "advance at 0.5", "promote"]
+    assert {(one.status, one.right) for one in found} == {(200, True)}
+    assert {one.version for one in found[:shadowed]} == {stable}, "in its shadow nobody gets what it answers"
+    assert (pairs["canary_error"].null_count(), pairs["agree"].all()) == (pairs.height, True)
     assert {one.version for one in found} == {stable, BETTER}
     assert story.serves == BETTER
+
+
+def test_a_bad_one_is_rolled_back_in_its_shadow_and_no_customer_gets_an_answer_of_it(story):
+    plan(story, shadow=SHADOW)
+    found = tried(story, lambda unit: story.ask(unit, MALFORMED))
+    assert found.reason.startswith("in the shadow the canary is worse: ")
+    assert story.steps == ["start as a shadow", "rollback"]
+    assert {(one.status, one.version, one.right) for one in found.answers} == {(200, found.stable, True)}
+    ended = story.pairs.drop_nulls("canary_ended")
+    print(f"mirrored: {ended.height}, of which failed: {ended['canary_error'].count()}; bad answers: 0")
+    assert ended["canary_error"].count() > 0
+    assert ended["stable_error"].count() == 0
 
 
 def test_what_serves_is_no_leftover_of_a_killed_run(story):

@@ -53,6 +53,10 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
         "--release": {"metavar": "VERSION", "help": "kubernetes: the release, such as v1.2.0"},
         "--salt": {"metavar": "TEXT", "help": "haproxy: of the rollout; another one assigns every unit anew"},
         "--weight": {"type": float, "default": 0.0, "metavar": "SHARE", "help": "haproxy: of the units; default: 0"},
+        "--environment": {
+            "metavar": "NAME",
+            "help": "kubernetes: commit to its branch, for Argo CD; haproxy: take salt and weight of its rollout",
+        },
     },
     "engine": {
         "--model": {

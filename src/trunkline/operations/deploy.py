@@ -3,17 +3,20 @@
 from pathlib import Path
 
 from trunkline import haproxy, manifests, registry
-from trunkline.clients import files
+from trunkline.clients import actor, files
 from trunkline.clients import haproxy as runtime
-from trunkline.clients.git import tags
+from trunkline.clients.git import branches, publishing, tags
 from trunkline.errors import Error
 from trunkline.params import Params
-from trunkline.records.release import Manifest, from_message
+from trunkline.records.release import Amendment, Manifest, Tag, from_message
+from trunkline.records.rollout import Rollout
 
 FOLDER = Path("deploy")
 
 
-def run(params: Params, target: str, release: str | None, salt: str | None, weight: float) -> str:
+def run(
+    params: Params, target: str, release: str | None, salt: str | None, weight: float, environment: str | None
+) -> str:
     """Write the files of a target; of HAProxy, also set the weight where it runs.
 
     Args:
@@ -21,19 +24,24 @@ def run(params: Params, target: str, release: str | None, salt: str | None, weig
         release: for Kubernetes: a version of the model.
         salt: for HAProxy: the rollout's.
         weight: for HAProxy: the canary's share of the units, 0 to 1.
+        environment: for Kubernetes: on whose branch to write; None: into this folder. For HAProxy: whose rollout says
+            salt and weight; None: the arguments do.
 
     Returns:
         What was written and what comes next.
 
     Raises:
-        Error: an argument is missing, there is no such release, or HAProxy does not take the weight.
+        Error: an argument is missing or one too many, there is no such release or rollout, the remote does not take
+            the branch, or HAProxy the weight.
     """
     if target == "kubernetes":
-        return _kubernetes(params, release)
+        return _kubernetes(params, release, environment)
+    if environment is not None:
+        salt, weight = _tried(params.project.name, environment, salt)
     return _haproxy(params, salt, weight)
 
 
-def _kubernetes(params: Params, release: str | None) -> str:
+def _kubernetes(params: Params, release: str | None, environment: str | None) -> str:
     if release is None:
         raise Error("which release?", "add --release, such as --release v1.2.0")
     model = registry.of(tags.everything(), params.project.name)
@@ -44,9 +52,38 @@ def _kubernetes(params: Params, release: str | None) -> str:
     shares = [step.weight for step in params.rollout.steps]
     found, drain = from_message(Manifest, tag), params.serve.gateway.drain
     text = manifests.render(found, params.deploy.kubernetes, shares, drain)
+    if environment is not None:
+        return _committed(tag.name, environment, f"kubernetes/{params.project.name}.yaml", text.encode())
     path = FOLDER / "kubernetes" / f"{params.project.name}.yaml"
     files.write_text(path, text)
     return f"{path} serves {tag.name}\nnext: commit it where Argo CD looks, or `kubectl apply --filename {path}`"
+
+
+def _committed(release: str, environment: str, path: str, content: bytes) -> str:
+    """Write manifests on the environment's branch, in a folder of their own: Argo CD takes all files for manifests."""
+    branch, who = registry.branch(environment), actor.name(None)
+
+    def amendment(head: str | None, _: list[Tag]) -> Amendment | None:
+        if head is not None and branches.at(head, path) == content:
+            return None
+        return Amendment(f"{release} in {environment}: Kubernetes\n\nby {who}\n", {path: content}, None)
+
+    publishing.amend(branch, amendment)
+    return f"{path} on {branch} serves {release}\nnext: Argo CD, with that branch and folder, makes it so"
+
+
+def _tried(model: str, environment: str, salt: str | None) -> tuple[str | None, float]:
+    """Salt and weight of an environment's last rollout, as its branch says them."""
+    if salt is not None:
+        raise Error(f"the salt is given, and {environment} has one", "leave --salt or --environment out")
+    branch, path = registry.branch(environment), registry.rollout_path(model)
+    head = publishing.head(branch)
+    content = None if head is None else branches.at(head, path)
+    if content is None:
+        hint = f"`trunkline rollout start VERSION --environment {environment}`, or give --salt and --weight"
+        raise Error(f"nothing was ever tried in {environment}", hint)
+    rollout = Rollout.parse(content, f"{path} of {branch}")
+    return rollout.plan.salt, rollout.weight
 
 
 def _haproxy(params: Params, salt: str | None, weight: float) -> str:

@@ -63,8 +63,7 @@ class Analysis:
         broken = self._hard_stops.add(rows)
         worse = self._tests.add(window)
         if broken is not None:
-            reason = f"{self._plan.hard_stops[broken]} in a row on the canary: {broken}"
-            self._final = Finding("stop", "hard stop", reason, 0.0, (broken,))
+            self._final = self._stop(broken)
         elif worse.signals:
             self._final = Finding("rollback", "worse", self._worse(worse), 0.0, worse.signals)
         else:
@@ -84,10 +83,23 @@ class Analysis:
     @property
     def decision(self) -> Decision:
         """What is to be done now, and by what."""
-        found, tests = self.finding, self._tests
+        return self._decided(self.finding)
+
+    def stopped(self, rows: Rows) -> Decision | None:
+        """What is to be done at once by the first rows of the next window, before it ends; mostly None, for nothing.
+
+        They are not taken in: with the window they are looked at as if this had not been asked.
+        """
+        broken = None if self.over or not rows.time.size else self._hard_stops.peek(rows)
+        if broken is None:
+            return None
+        return self._decided(self._stop(broken)).model_copy(update={"time": _iso(float(rows.time[-1]))})
+
+    def _decided(self, found: Finding) -> Decision:
+        tests = self._tests
         evidence = tests.evidence(self._step)
         return Decision(
-            time=None if self._time is None else datetime.fromtimestamp(self._time, UTC).isoformat(),
+            time=None if self._time is None else _iso(self._time),
             minutes=self._clock / 60,
             weight=self._weight,
             action=found.action,
@@ -152,6 +164,10 @@ class Analysis:
             parts.append(f"{signal.name} {wanted} ({'nothing' if bound is None else f'{bound:.3g}'} so far)")
         return f": {'; '.join(parts)}" if parts else ""
 
+    def _stop(self, column: str) -> Finding:
+        reason = f"{self._plan.hard_stops[column]} in a row on the canary: {column}"
+        return Finding("stop", "hard stop", reason, 0.0, (column,))
+
     def _worse(self, broken: Broken) -> str:
         reason = f"the canary is worse: {', '.join(broken.signals)}"
         share = self._tests.worse_than if broken.planned else None
@@ -183,6 +199,10 @@ def changes(plan: Plan, rows: Rows) -> Iterator[Decision]:
             return
     if unsaid:
         yield analysis.decision
+
+
+def _iso(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).isoformat()
 
 
 def _state(evidence: Evidence, step: int) -> SignalState:

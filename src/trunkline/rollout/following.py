@@ -45,7 +45,7 @@ class Following:
         return bool(clock[0] >= self._ended)
 
     def look(self, log: pl.DataFrame, now: float) -> Decision:
-        """Take in the windows that have ended.
+        """Take in the windows that have ended; what stops the rollout at once does not wait for that.
 
         Args:
             log: of the rollout so far, with what was taken in before.
@@ -54,13 +54,16 @@ class Following:
         Raises:
             Error: the log cannot be trusted.
         """
-        fresh = log[self._taken :]
-        if not fresh.is_empty():
-            for window in windows(part(fresh, self._plan), self._plan, self._place, now):
-                self._analysis.look(window)
-                self._place, self._ended = window.place, window.clock
-                self._taken += window.rows.time.size
-        return self._analysis.decision
+        fresh, taken = log[self._taken :], 0
+        if fresh.is_empty():
+            return self._analysis.decision
+        rows = part(fresh, self._plan)
+        for window in windows(rows, self._plan, self._place, now):
+            self._analysis.look(window)
+            self._place, self._ended = window.place, window.clock
+            taken += window.rows.time.size
+        self._taken += taken
+        return self._analysis.stopped(rows.taken(slice(taken, None))) or self._analysis.decision
 
     @property
     def begun(self) -> bool:

@@ -1,9 +1,10 @@
 """What ends a rollout at once, whatever the statistics say: so many events in a row on the canary.
 
-If production's last requests are as bad, the failure is shared: then nothing speaks against the canary, and
-the tests decide once they can.
+If production's last requests are bad too, the failure is shared: then nothing speaks against the canary, and the tests
+decide once they can. Half as long a run says so, as either arm may be the first to have the whole of it.
 """
 
+import copy
 from collections.abc import Mapping
 
 import numpy as np
@@ -33,9 +34,13 @@ class HardStops:
                 events = rows.outcomes[name][(rows.canary == arm) & ~np.isnan(rows.outcomes[name])]
                 longest[arm], self._runs[name, arm] = _runs(events, self._runs[name, arm])
             if longest[True] >= most:
-                (shared if longest[False] >= most else stops).append(name)
+                (shared if 2 * longest[False] >= most else stops).append(name)
         self.shared = tuple(shared)
         return stops[0] if stops else None
+
+    def peek(self, rows: Rows) -> str | None:
+        """What `add` would return, without taking anything in."""
+        return copy.deepcopy(self).add(rows)
 
 
 def _runs(events: Floats, before: int) -> tuple[int, int]:

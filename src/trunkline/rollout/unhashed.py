@@ -36,10 +36,13 @@ def judge(plan: Plan, before: pl.DataFrame, during: pl.DataFrame, weight: float 
         Error: the log cannot be trusted.
     """
     analysis = _Requests(plan, part(before, plan), weight)
-    if not during.is_empty():
-        for window in windows(part(during, plan), plan, now=now):
-            analysis.look(window)
-    return analysis.decision
+    if during.is_empty():
+        return analysis.decision
+    rows, taken = part(during, plan), 0
+    for window in windows(rows, plan, now=now):
+        analysis.look(window)
+        taken += window.rows.time.size
+    return analysis.stopped(rows.taken(slice(taken, None))) or analysis.decision
 
 
 class _Requests(Analysis):
@@ -49,11 +52,10 @@ class _Requests(Analysis):
         super().__init__(plan, before)
         self._asked = weight
 
-    @property
-    def decision(self) -> Decision:
-        found = super().decision
-        verdict = Verdict.PASS if found.action == "advance" else found.verdict
-        return found.model_copy(update={"weight": self._asked or 0.0, "verdict": verdict})
+    def _decided(self, found: Finding) -> Decision:
+        decided = super()._decided(found)
+        verdict = Verdict.PASS if found.action == "advance" else decided.verdict
+        return decided.model_copy(update={"weight": self._asked or 0.0, "verdict": verdict})
 
     @property
     def _step(self) -> int:
