@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 import releases
 import starter
@@ -106,6 +107,34 @@ class Provider:
             prompt = sum(len(message["content"].split()) for message in messages)
             found["usage"] = {"prompt_tokens": prompt, "completion_tokens": len(text.split()) + 1}
         return found
+
+
+class Front:
+    """A provider behind whose one address engines answer. Which engine a name means, only the provider knows.
+
+    Attributes:
+        engines: addresses of engines, by the names that are asked for.
+        bodies: of all requests.
+    """
+
+    _FINGERPRINT = re.compile(rb'"system_fingerprint":"[^"]*"')
+
+    def __init__(self, engines: dict[str, str]) -> None:
+        self.engines = engines
+        self.bodies: list[dict[str, Any]] = []
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Let the engine answer, word for word but for its fingerprint."""
+        body = await request.json()
+        self.bodies.append(body)
+        url = self.engines[body["model"]] + request.path
+        async with ClientSession() as session, session.post(url, json=body | {"model": "tgi"}) as answer:
+            response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+            await response.prepare(request)
+            async for line in answer.content:
+                await response.write(self._FINGERPRINT.sub(b'"system_fingerprint":null', line))
+            await response.write_eof()
+            return response
 
 
 def _pieces(whole: dict[str, Any]) -> list[dict[str, Any]]:

@@ -497,13 +497,14 @@ def test_only_the_model_that_a_hosted_release_was_made_with_may_answer_from_its_
 
 def test_cost_is_held_to_its_budget():
     def cheap(usd: float | None) -> Seen:
-        one = seen(5, refusals=[False] * 50)
+        one = seen(5, usd=[None, *(number / 1000 for number in range(49))])
         return one._replace(totals=one.totals._replace(usd_per_1000=usd))
 
     assert signals.cost([cheap(0.5)], 1.0, rule()).verdict is Verdict.PASS
     over = signals.cost([cheap(0.5), cheap(1.5), cheap(2.0)], 1.0, rule())
     assert (over.verdict, over.direction, over.effect) == (Verdict.FAIL, "up", 1.0)
     assert over.since is not None
+    assert over.examples[:2] == ("p-5-49", "p-5-48"), "the dearest"
     assert signals.cost([cheap(None)], 1.0, rule()).verdict is Verdict.INCONCLUSIVE
     assert signals.cost([cheap(5.0)], None, rule()).verdict is Verdict.PASS
 

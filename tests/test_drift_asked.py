@@ -1,6 +1,7 @@
 """Asked again and again: an alarm is rare while nothing changes, whatever a provider is like, and sure when it does."""
 
 import math
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.drift import pinned, rescored
-from trunkline.drift.asked import Budget, answered
+from trunkline.drift.asked import Budget, answered, period
 from trunkline.drift.judging import PARTS
 from trunkline.drift.rescored import Rescored
 from trunkline.records.serving import Pin, Provider
@@ -41,6 +42,19 @@ def test_a_months_alpha_is_divided_by_its_runs_and_their_tests():
     assert BUDGET.level == pytest.approx(0.05 / PARTS / 720 / 6)
     assert BUDGET.rate(BUDGET.level) == pytest.approx(BUDGET.alpha)
     assert BUDGET.rate(0.9) == 1
+
+
+@given(
+    st.integers(1, 2000),
+    st.lists(st.datetimes(datetime(2026, 10, 1), datetime(2026, 10, 31)), max_size=300),
+)
+def test_whoever_runs_when_a_month_is_asked_no_more_often_than_it_has_periods(a_month, runs):
+    """And one more, where it begins and ends within one."""
+    moments = [run.replace(tzinfo=UTC) for run in runs]
+    assert len({period(one, a_month) for one in moments}) <= a_month + 1
+    start = datetime(2026, 10, 1, tzinfo=UTC)
+    length = timedelta(days=30) / a_month
+    assert period(start + 2 * length, a_month) > period(start, a_month), "and then it is asked again"
 
 
 @given(

@@ -137,6 +137,26 @@ def with_labels(traffic: Traffic, ids: list[str], right: float, days: float = 0)
         traffic.add(feedback)
 
 
+def test_feedback_that_got_worse_is_found_where_nobody_tells_the_right_answer(folder, traffic):
+    for day in range(3):
+        with_feedback(traffic, traffic.known(day), liked=0.9)
+    with_feedback(traffic, traffic.day(6), liked=0.5)
+    code, signals, _ = monitor(7)
+    assert (code, alarms(signals)) == (3, {"quality/feedback"})
+    one = signals["quality/feedback"]
+    assert (one.direction, one.n) == ("up", 120)
+    assert (one.value, one.reference) == (pytest.approx(0.5), pytest.approx(0.1))
+    assert len(one.examples) == 5
+
+
+def with_feedback(traffic: Traffic, ids: list[str], liked: float) -> None:
+    """Say of some answers what customers think of them."""
+    found = [traffic.find(id).assignment for id in ids[:120]]
+    thought = [float(place % 10 < 10 * liked) for place in range(120)]
+    pairs = zip(found, thought, strict=True)
+    traffic.add(*(logged.said(one, source="customer", label=None, score=score, time=one.time) for one, score in pairs))
+
+
 def test_labels_of_others_than_the_named_sources_do_not_count(folder, traffic):
     first = traffic.find(traffic.day(6)[0])
     traffic.add(logged.said(first.assignment, source="judge", label=monitored.answer("card_lost")))
@@ -209,6 +229,7 @@ def test_more_than_the_budget_is_an_alarm(folder, traffic):
     traffic.day(6, usd=0.004)
     _, signals, _ = monitor(7)
     assert alarms(signals) == {"cost/usd_per_1000"}
+    assert signals["cost/usd_per_1000"].examples
     assert signals["cost/usd_per_1000"].value == pytest.approx(4.0)
 
 

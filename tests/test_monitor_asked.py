@@ -5,6 +5,7 @@ import json
 import random
 import shutil
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ import served
 from gateways import Engine
 from provider import Provider
 from trunkline import cli, params
-from trunkline.clients import bundles, files
+from trunkline.clients import bundles, files, predictions
 from trunkline.clients.git import tags
 from trunkline.operations import alert
 from trunkline.records.monitoring import Monitoring, Signal
@@ -73,8 +74,25 @@ def released(made, provider) -> params.Params:
 
 
 def monitor() -> tuple[int, dict[str, Signal]]:
+    """Run it in a period in which nothing has been asked yet."""
+    passes(timedelta(days=30))
+    return look()
+
+
+def look() -> tuple[int, dict[str, Signal]]:
     code = cli.main(["monitor"])
     return code, {one.key: one for one in Monitoring.read(Path("reports/monitor.json")).signals}
+
+
+def passes(time: timedelta) -> None:
+    """Let what was asked last have been asked so much earlier."""
+    with predictions.reading(params.load(Path("params.yaml")).serve.log) as database:
+        for version in ("v1.0.0", "v1.1.0", "v1.2.0"):
+            name = (f"{releases.MODEL}@{version}", "production")
+            last = predictions.remembered(database, *name)
+            if last is not None:
+                moment = datetime.fromisoformat(last.time) - time
+                predictions.remember(database, *name, last.model_copy(update={"time": moment.isoformat()}))
 
 
 def alarms(signals: dict[str, Signal]) -> set[str]:
@@ -204,6 +222,68 @@ def _recorded(made: params.Params) -> Record:
 
 def _manifest() -> Manifest:
     return Manifest.of(next(tag for tag in tags.known() if tag.name == asking.RELEASE))
+
+
+# --- how often it asks
+
+
+def test_it_asks_once_in_a_period_and_shows_what_was_found_until_the_next(released, provider):
+    once_a_month()
+    _, first = look()
+    asked, before = len(provider.bodies), provider.answer
+    assert asked > 100
+    provider.answer = providers.wrong
+    _, second = look()
+    assert (second, len(provider.bodies)) == (first, asked), "however often it runs"
+    passes(timedelta(days=30))
+    code, third = look()
+    assert code == 3
+    assert {PINS, "quality/asked/exact_match"} <= alarms(third)
+    asked, provider.answer = len(provider.bodies), before
+    code, fourth = look()
+    assert (code, fourth, len(provider.bodies)) == (3, third, asked), "an alarm, its answers and the release to go to"
+    found = Monitoring.read(Path("reports/monitor.json"))
+    for path in ("reports/monitor.md", "reports/monitor.html"):
+        assert f"What serves was asked the questions of our own at {found.asked[:16].replace('T', ' ')}." in (
+            Path(path).read_text()
+        )
+    passes(timedelta(days=30))
+    assert alarms(look()[1]) == set()
+
+
+def once_a_month() -> None:
+    change("    a_month: 120", "    a_month: 1")
+
+
+def test_our_own_change_is_told_in_every_run(released, provider):
+    once_a_month()
+    assert look()[1][REQUEST].verdict is PASS
+    asked = len(provider.bodies)
+    change("one JSON object only", "one JSON object and nothing else", released.features.prompt)
+    _, signals = look()
+    assert (alarms(signals), len(provider.bodies)) == ({REQUEST}, asked)
+
+
+def test_where_nobody_answered_the_next_run_asks_again(released, provider):
+    once_a_month()
+    provider.trouble = [(503, {})] * 999
+    assert look()[1][PINS].verdict is UNKNOWN
+    assert Monitoring.read(Path("reports/monitor.json")).asked is None
+    provider.trouble = []
+    assert look()[1][PINS].verdict is PASS
+
+
+def test_a_release_that_begins_to_serve_is_asked_at_once(released, provider):
+    once_a_month()
+    look()
+    asked = len(provider.bodies)
+    asking.release(released, "v1.2.0")
+    provider.bodies.clear()
+    look()
+    assert len(provider.bodies) == asked
+    asking.serve("v1.1.0", 0.1)
+    look()
+    assert len(provider.bodies) == asked, "and one that serves again is known"
 
 
 # --- what cannot be measured

@@ -23,6 +23,7 @@ from trunkline.clients.predictions.database import Database
 from trunkline.clients.predictions.spool import Spool
 from trunkline.errors import Error
 from trunkline.operations import predictions as operation
+from trunkline.records.monitoring import Asked
 from trunkline.records.prediction import Selection
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
@@ -259,6 +260,22 @@ def test_a_running_log_prunes_by_itself(tmp_path):
         assert open_.window(Selection()).is_empty()
 
 
+# What the monitor asked
+
+
+def test_of_each_release_and_environment_what_was_asked_last_is_remembered(database):
+    first, second = (Asked(time=f"2026-11-0{day}T00:00:00+00:00", signals=()) for day in (1, 2))
+    predictions.remember(database, "m@v1.0.0", "production", first)
+    predictions.remember(database, "m@v1.0.0", "production", second)
+    predictions.remember(database, "m@v1.0.0", "canary", first)
+    assert predictions.remembered(database, "m@v1.0.0", "production") == second
+    assert predictions.remembered(database, "m@v1.0.0", "canary") == first
+    assert predictions.remembered(database, "m@v1.1.0", "production") is None
+    with database.engine.begin() as open_:
+        open_.execute(sa.text("UPDATE asked SET content = '{}'"))
+    assert predictions.remembered(database, "m@v1.0.0", "production") is None, "of another version of Trunkline"
+
+
 # The schema
 
 
@@ -272,7 +289,7 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_uses(database):
 def test_a_newer_schema_is_refused_and_nothing_is_changed(tmp_path, database):
     with database.engine.begin() as open_:
         open_.execute(sa.text("UPDATE schema_version SET version_num = '9999'"))
-    with pytest.raises(Error, match="has schema 9999; this version of Trunkline knows up to 0002"):
+    with pytest.raises(Error, match="has schema 9999; this version of Trunkline knows up to 0003"):
         predictions.Log(logged.settings(tmp_path))
 
 

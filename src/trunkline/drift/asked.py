@@ -1,13 +1,17 @@
 """What answers our own questions, asked again and again: how much chance each of the questions may have.
 
-Every run that asks is a further chance of a false alarm. Runs a month are known beforehand, and so are the tests of a
-run, so an alarm's level is alpha's part divided by both (Bonferroni): a month without any change has at most alpha
-runs with a false alarm on average, however the answers of different runs hang together.
+Every time that is asked is a further chance of a false alarm. So it is asked at most once in each of the periods that
+a month is divided into, however often anybody looks, and what was found is shown until then. Their number is known
+beforehand, and so are the tests of a period, so an alarm's level is alpha's part divided by both (Bonferroni): a month
+without any change has at most alpha periods with a false alarm on average, however the answers of different periods
+hang together.
 """
 
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from trunkline import pii
+from trunkline.drift import windows
 from trunkline.drift.judging import PARTS
 from trunkline.records.monitoring import Answered, Kind, Signal
 from trunkline.verdict import Verdict
@@ -20,9 +24,9 @@ class Budget(NamedTuple):
     """What chance is allowed.
 
     Attributes:
-        alpha: runs with a false alarm a month without any change, on average and at most, with all other signals.
-        a_month: runs.
-        tests: of a run.
+        alpha: periods with a false alarm a month without any change, on average and at most, with all other signals.
+        a_month: periods.
+        tests: of a period.
         examples: of an alarm, at most.
     """
 
@@ -37,8 +41,18 @@ class Budget(NamedTuple):
         return self.alpha / PARTS / self.a_month / max(self.tests, 1)
 
     def rate(self, p: float) -> float:
-        """How many runs a month have an alarm like one of this p, at most 1."""
+        """How many periods a month have an alarm like one of this p, at most 1."""
         return min(1.0, p * PARTS * self.a_month * max(self.tests, 1))
+
+
+def period(moment: datetime, a_month: int) -> int:
+    """The number of the period that a moment is in; they are the same for whoever asks, and all equally long.
+
+    Args:
+        moment: UTC.
+        a_month: periods.
+    """
+    return int(moment.timestamp() // (windows.MONTH_HOURS * 3600 / a_month))
 
 
 class Found(NamedTuple):

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import polars as pl
+
 from trunkline.drift import judging
 from trunkline.drift.comparison import Compared
 from trunkline.drift.judging import Rule, Step
@@ -154,9 +156,15 @@ def cost(seen: Sequence[Seen], budget: float | None, rule: Rule) -> Signal:
         direction="up" if over else "none",
         n=totals.predictions,
         sentence=f"1,000 predictions cost {number(value)} US dollars{told}.",
-        examples=(),
+        examples=_dearest(seen[-1], rule.examples) if over else (),
         since=start,
     )
+
+
+def _dearest(newest: Seen, most: int) -> tuple[str, ...]:
+    """Of the conversations drawn, the predictions that cost the most."""
+    paid = newest.conversations.filter(pl.col("usd").is_not_null()).sort("usd", "prediction", descending=[True, False])
+    return tuple(paid["prediction"].head(most))
 
 
 def provider(seen: Sequence[Seen], first: int, release: str, before: str | None, recorded: str | None = None) -> Signal:

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-_MONTH_HOURS = 30 * 24
+MONTH_HOURS = 30 * 24
 
 
 class Window(NamedTuple):
@@ -42,4 +42,4 @@ def numbers(count: int, first: int, shown: int) -> list[int]:
 
 def a_month(hours: float) -> float:
     """How many windows a month of 30 days has."""
-    return _MONTH_HOURS / hours
+    return MONTH_HOURS / hours

@@ -70,6 +70,18 @@ class Signal(Record):
         return self.kind in ("drift", "quality") and not self.key.startswith(ASKED)
 
 
+class Asked(Record):
+    """What questions of our own have found.
+
+    Attributes:
+        time: when they were asked, UTC, ISO 8601.
+        signals: of who answers and how well.
+    """
+
+    time: str
+    signals: tuple[Signal, ...]
+
+
 class Monitoring(Record):
     """One run of the monitor.
 
@@ -83,6 +95,7 @@ class Monitoring(Record):
         labels: of them with a label that is no production's own answer.
         verdict: fail with any alarm; inconclusive where a kind that params.yaml needs was not measured.
         signals: all that are watched, alarms first.
+        asked: when what serves was asked the questions of our own that are told here, UTC, ISO 8601; None: it was not.
     """
 
     model: str
@@ -94,3 +107,4 @@ class Monitoring(Record):
     labels: Annotated[int, Field(ge=0)]
     verdict: Verdict
     signals: tuple[Signal, ...]
+    asked: str | None = None

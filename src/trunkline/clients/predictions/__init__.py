@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trunkline.clients.predictions import moving
+from trunkline.clients.predictions.asked import remember, remembered
 from trunkline.clients.predictions.connection import Unreachable
 from trunkline.clients.predictions.database import FEEDBACK, TEXTS, WINDOW, Database
 from trunkline.clients.predictions.ids import new as new_id
@@ -57,6 +58,8 @@ __all__ = [
     "pieces",
     "reading",
     "recover",
+    "remember",
+    "remembered",
     "said",
     "texts",
     "waiting",

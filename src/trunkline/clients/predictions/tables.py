@@ -73,6 +73,14 @@ erasures = sa.Table(
     sa.Column("customer", sa.String(64), primary_key=True),
     sa.Column("before", sa.BigInteger, nullable=False),
 )
+# What the monitor asked of a release itself, and when, as JSON.
+asked = sa.Table(
+    "asked",
+    metadata,
+    sa.Column("release", sa.Text, primary_key=True),
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
+)
 
 Kind = TypeVar("Kind", bound=Record)
 Row = dict[str, Any]

@@ -29,7 +29,7 @@ def run(params: Params, until: str | None = None) -> tuple[str, Verdict]:
     release = served.find(params.project.name, params.monitor.environment, moment)
     looked = looking.look(params, release, moment)
     if until is None:
-        looked = asked.add(looked, params)
+        looked = asked.add(looked, params, moment)
     context = shown.build(looked, params)
     files.write_text(TEXT, shown.markdown(context))
     files.write_text(PAGE, page.render(context, looked, params))

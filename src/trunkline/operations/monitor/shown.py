@@ -67,6 +67,7 @@ def build(looked: Looked, params: Params) -> dict[str, Any]:
         "until": moment(found.until),
         "hours": f"{params.monitor.hours:g}",
         "alpha": f"{params.monitor.alpha:g}",
+        "asked": None if found.asked is None else moment(found.asked),
         "head": headline(looked),
         "alarms": [_alarm(one) for one in found.signals if one.verdict is Verdict.FAIL],
         "rows": [_row(one) for one in found.signals],
