@@ -25,6 +25,8 @@ from trunkline.rollout.windows import Place, Window, windows
 
 # A step that lasts longer than the traffic: where the clock ramps, nothing is promoted by evidence.
 NEVER = 1000
+# As in params.yaml; FEW where only the level is asked for, or a promotion: fewer find a worse canary later.
+PLACEBOS, FEW = 4999, 199
 
 
 def plan(
@@ -41,7 +43,7 @@ def plan(
         {
             "method": method,
             "salt": None,
-            "placebos": 4999,
+            "placebos": FEW,
             "steps": [{"weight": weight, "minutes": least} for weight in (0.05, 0.25, 0.50)],
             "horizon_minutes": horizon,
             "poll_seconds": poll,
@@ -125,7 +127,7 @@ def compare(title: str, metric: str, cells: dict[str, Scenario], rules: dict[str
         cells: the first is the canary that is no worse.
         rules: with settings of their documentation.
     """
-    ours = {"Trunkline": plan(least=NEVER, metrics=(metric,))}
+    ours = {"Trunkline": plan(least=NEVER, metrics=(metric,), placebos=PLACEBOS)}
     if metric != "score":
         ours["Trunkline, counts"] = plan("counts", least=NEVER, metrics=(metric,))
     seen: dict[str, Minutes] = {}
@@ -284,7 +286,7 @@ def polling(repetitions: int) -> None:
     print(f"\n**Looking every five seconds**, 600 requests a minute at 5 %, {repetitions} rollouts a row\n")
     print("| canary | outcome % | median s | mean bad |")
     print("|---|---|---|---|")
-    chosen = plan(poll=5, horizon=240)
+    chosen = plan(poll=5, horizon=240, placebos=PLACEBOS)
     for name, scenario, lost in (
         ("fails always", Scenario(failing=1.0, minutes=10), 0.0),
         ("fails in a fifth", Scenario(failing=0.2, minutes=10), 0.0),
@@ -305,7 +307,7 @@ def sticky(repetitions: int) -> None:
     print("| worse | history | detected % | mean canary requests |")
     print("|---|---|---|---|")
     for metric, worse in (("error", {"ratio": 3.0}), ("latency_ms", {"scale": 1.25})):
-        chosen = plan(least=NEVER, metrics=(metric,))
+        chosen = plan(least=NEVER, metrics=(metric,), placebos=PLACEBOS)
         for name, before in (("none", 0), ("two hours", 120)):
             asked, detected = [], []
             for seed in range(repetitions):

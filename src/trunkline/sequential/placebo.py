@@ -9,6 +9,11 @@ affords; the canary is rolled back when row 0 is among them, which happens with 
 A row's statistic is the sum over its canary of outcomes less the weight times that over all, in standard
 deviations over all rows. Rows that are exactly as extreme leave together or not at all, and only rows with
 more harm than expected leave, so no evidence never stops anything.
+
+How many rows there are changes nothing of the level, but much of the delay: rows leave one by one, and what the
+next one has to exceed is the largest of all others, which is the more a matter of luck the fewer there are. Of a
+canary with three times the errors 199 placebos let through half as many bad answers again as the exact test does,
+999 a tenth more, and 4,999 a fiftieth.
 """
 
 import numpy as np
