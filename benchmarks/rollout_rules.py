@@ -22,12 +22,14 @@ class Minutes:
     Attributes:
         canary: the canary's value, such as its error rate; NaN without requests.
         stable: stable's.
+        baseline: that of as many of stable's requests as the canary has; all of them where it has more.
         requests: the canary's and stable's requests, by which minutes are pooled.
         bad: what the canary served badly.
     """
 
     canary: Array
     stable: Array
+    baseline: Array
     requests: tuple[Array, Array]
     bad: Array
 
@@ -55,14 +57,18 @@ def flagger(minutes: Minutes, limit: float, threshold: int) -> Array:
     return _first(~(minutes.canary <= limit), threshold, 1)
 
 
-def kayenta(minutes: Minutes, interval: int, window: int) -> Array:
-    """Kayenta's Mann-Whitney judge on a point a minute, each interval, on the last `window` points (0: on all)."""
+def kayenta(minutes: Minutes, interval: int, window: int, fresh: bool = True) -> Array:
+    """Kayenta's Mann-Whitney judge on a point a minute, each interval, on the last `window` points (0: on all).
+
+    Its documentation compares the canary with a fresh baseline of the same size, not with all of production.
+    """
     streams, length = minutes.canary.shape
+    other = minutes.baseline if fresh else minutes.stable
     found = np.full(streams, length)
     for end in range(interval, length + 1, interval):
         start = max(0, end - window) if window else 0
         for stream in np.flatnonzero(found == length):
-            if _high(minutes.canary[stream, start:end], minutes.stable[stream, start:end]):
+            if _high(minutes.canary[stream, start:end], other[stream, start:end]):
                 found[stream] = end
     return found
 
@@ -72,10 +78,10 @@ def _high(canary: Array, stable: Array) -> bool:
     canary, stable = canary[~np.isnan(canary)], stable[~np.isnan(stable)]
     if canary.size < 2 or stable.size < 2 or canary.mean() < stable.mean():
         return False
-    shifts = np.sort((canary[:, None] - stable[None, :]).ravel())
+    shifts = (canary[:, None] - stable[None, :]).ravel()
     m, n = canary.size, stable.size
     place = max(int(m * n / 2 - 2.326 * np.sqrt(m * n * (m + n + 1) / 12)), 0)
-    return bool(shifts[place] > 0.25 * abs(float(np.median(shifts))))
+    return bool(np.partition(shifts, place)[place] > 0.25 * abs(float(np.median(shifts))))
 
 
 def _mean(values: Array, requests: Array, interval: int) -> Array:
@@ -98,12 +104,19 @@ def grids(usual: float) -> dict[str, list[Rule]]:
     """Settings to choose from, around what production usually has."""
     times = (1.03, 1.06, 1.1, 1.2, 1.3, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0)
     polls = list(product(times, (1, 2, 3, 5, 10), (0, 1, 2, 3, 5, 8)))
+    finer = np.geomspace(1.02, 5.0, 50)
+    fine = product(finer, (1, 2, 3, 5, 10), range(13))
     windows = [(i, w) for i, w in product((5, 10, 15, 20), (0, 20, 30)) if not 0 < w < i]
     return {
         "Argo": [partial(argo, limit=x * usual, interval=i, failures=f) for x, i, f in polls],
         "Argo, ratio": [partial(argo_ratio, limit=x, interval=i, failures=f) for x, i, f in polls],
         "Flagger": [partial(flagger, limit=x * usual, threshold=t) for x in times for t in (1, 2, 3, 5, 8, 10, 15, 20)],
+        "Argo, finer grid": [partial(argo, limit=x * usual, interval=i, failures=f) for x, i, f in fine],
+        "Flagger, finer grid": [
+            partial(flagger, limit=x * usual, threshold=t) for x, t in product(finer, range(1, 21))
+        ],
         "Kayenta": [partial(kayenta, interval=i, window=w) for i, w in windows],
+        "Kayenta, all of stable": [partial(kayenta, interval=i, window=w, fresh=False) for i, w in windows],
     }
 
 

