@@ -271,10 +271,11 @@ def test_what_a_client_says_about_its_arm_is_not_believed(world):
     assert released(world.post(headers=told)) == STABLE
 
 
-def test_an_engine_that_tells_no_hash_is_known_by_its_pinned_answer(tmp_path):
-    """Such as vLLM: started under the release's name."""
+@pytest.mark.parametrize(("kind", "asked", "tells_tokens"), [("openai", STABLE, 501), ("tgi", "tgi", 200)])
+def test_an_engine_that_tells_no_hash_is_known_by_its_pinned_answer(tmp_path, kind, asked, tells_tokens):
+    """vLLM, started under the release's name, and TGI, where any other name than its own would be an adapter's."""
     pins = tmp_path / "pins"
-    kinds = {"serve__engines__stable__kind": "openai", "serve__gateway__pins": str(pins)}
+    kinds = {"serve__engines__stable__kind": kind, "serve__gateway__pins": str(pins)}
     folder = gateways.bundle(tmp_path, "v1.0.0")
     engine = gateways.Engine(folder)
     for pinned, status in ((None, 503), ("something else", 503), (ANSWER, 200)):
@@ -288,7 +289,11 @@ def test_an_engine_that_tells_no_hash_is_known_by_its_pinned_answer(tmp_path):
                 body = {"inputs": MESSAGE}
                 assert requests.post(address + "/generate", json=body, timeout=10).status_code == status
                 tokens = requests.post(address + "/tokenize", json=body, timeout=10)
-                assert tokens.status_code == (501 if status == 200 else 503)
+                assert tokens.status_code == (tells_tokens if status == 200 else 503)
+                streamed = requests.post(address + "/generate_stream", json=body, timeout=10)
+                assert streamed.status_code == status
+    assert json.loads(streamed.text.split("\n\n")[-2].removeprefix("data: "))["generated_text"] == ANSWER
+    assert {one["model"] for one in engine.asked} == {asked}
     assert json.loads((pins / "v1.0.0.json").read_text())["output"] == ANSWER
 
 

@@ -20,6 +20,8 @@ from trunkline import guard
 from trunkline.clients import predictions
 from trunkline.errors import Error
 from trunkline.operations import serve
+from trunkline.records.serving import Chunk
+from trunkline.wire import tgi
 
 CHAT, STREAM = "/v1/chat/completions", "/generate_stream"
 TIMEOUTS = {"connect": 0.5, "first_token": 0.5, "next_token": 0.4, "total": 2.0}
@@ -108,6 +110,25 @@ def test_a_stream_that_fails_says_so_in_an_event_of_its_route(world, engine, fai
     found = world.logged(answer).outcome
     assert (found.status, found.error) == (200, kind)
     assert found.ttft_ms > 0
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_fault_of_ours_is_told_in_whatever_has_begun_and_logged(world, engine, monkeypatch, caplog, begun):
+    def broken(writing: tgi.Writing, chunk: Chunk) -> list[Any]:
+        if chunk.end is None and begun:
+            return pieces(writing, chunk)
+        raise AssertionError("ours")
+
+    pieces = tgi.Writing.piece
+    monkeypatch.setattr(tgi.Writing, "piece", broken)
+    answer = world.post(STREAM, inputs=MESSAGE)
+    document = json.loads(answer.text.split("\n\n")[-2].removeprefix("data: ")) if begun else answer.json()
+    assert document == {"error": "internal error", "error_type": "generation"}
+    assert answer.status_code == (200 if begun else 500)
+    found = world.logged(answer).outcome
+    assert (found.status, found.error) == (answer.status_code, "internal")
+    assert "AssertionError: ours" in caplog.text
+    assert "Error handling" not in caplog.text
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -1,6 +1,7 @@
 """All that a gateway is made of, and how it answers one request."""
 
 import asyncio
+import logging
 import time
 from contextlib import aclosing, suppress
 from typing import NamedTuple
@@ -42,6 +43,8 @@ ENDING = web.AppKey("ending", list[float])
 # Where a request keeps what its answer's headers must tell.
 HEADERS = web.RequestKey("headers", dict[str, str])
 _SSE = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+_log = logging.getLogger(__name__)
 
 
 class Gateway(NamedTuple):
@@ -126,8 +129,13 @@ class _Reply:
             status, error = (CLIENT_LEFT, "client_left") if self._has_left() else (503, "shutdown")
             raise
         except Exception:
-            status, error = 500, "internal"
-            raise
+            error = "internal"
+            if self._response is None:
+                status = 500
+                raise
+            # Another answer must not be written into the one that has begun.
+            _log.exception("serve  %s", self._request.path)
+            return await self._tell(self._response, Refused(500, "generation", "internal error", error))
         finally:
             outcome = self._exchange.end(status, error, self._question.stream)
             self._count(outcome)
