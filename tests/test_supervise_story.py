@@ -82,7 +82,7 @@ def test_a_good_release_passes_its_shadow_and_is_promoted_whatever_is_killed_mea
     plan(story, metrics={"score": {**SCORES["score"], "margins": [0.1, 0.1]}}, shadow=SHADOW)
     (stable,) = story.arms
     with clients(lambda unit: story.insist(unit, RIGHT), 2, 0.05) as found:
-        until(lambda: len(found) > 150, 300)
+        until(lambda: len(found) > 20, 300)
         story.trunkline("rollout", "start", BETTER, "--reason", "trained on more")
         watch = story.begin("rollout", "watch")
         until(lambda: story.mirrored > 2, 300)
