@@ -60,7 +60,7 @@ SETTINGS = {
     "gate__floors": {"exact_match": 0.80, "valid_json": 0.90},
     "gate__slice_margin": 0.30,
     "evaluate__max_new_tokens": 32,
-    "serve__timeouts__total": 20.0,
+    "serve__timeouts__total": 15.0,
     "serve__gateway__probe_seconds": 1.0,
     "supervise__poll_seconds": 1.0,
     "rollout__method": "counts",
@@ -75,7 +75,7 @@ SETTINGS = {
     "monitor__tolerated": {"serving": 1.0, "drift": 0.03, "quality": 0.02},
     "monitor__needs": ["provider", "cost"],
     # It may ask every four seconds.
-    "monitor__asked": {"engine": None, "a_month": 648_000, "holdout": 100, "probes": []},
+    "monitor__asked": {"engine": None, "a_month": 648_000, "holdout": 60, "probes": []},
 }
 
 
@@ -117,7 +117,7 @@ class World:
             shutil.copy(starter.ROOT / name, self.work)
         starter.inputs(self.work)
         merged.pipeline(self.work)
-        starter.write_rows(self.work / "data/raw/2026-07.jsonl", schooled.rows(480))
+        starter.write_rows(self.work / "data/raw/2026-07.jsonl", schooled.rows(300))
         self._settings = {**SETTINGS, **self._places(), **providers.params(url), "hosted__timeout": 30.0}
         with pr.standing_in(self.work):
             Repo.init(".").close()
@@ -262,7 +262,7 @@ def test_a_hosted_release_goes_through_the_whole_loop_until_its_provider_silentl
     # It serves, and another prompt and model meet it in the next pull request.
     world.serve()
     until(lambda: world.answers(FIRST), 120)
-    with clients(world.ask, 2, 0.2) as found:
+    with clients(world.ask, 2, 0.3) as found:
         world.run("trunkline", "pin")
         world.prove(TEMPLATES[1], LATEST)
         assert Bundle.read(Path("models/production/bundle.json")).kind == "hosted"
