@@ -193,12 +193,15 @@ def show(title: str, table: dict[str, dict[str, Array]], seen: dict[str, Minutes
 def errors(repetitions: int) -> None:
     for rate in (600, 60):
         cells = {f"{ratio:g} %": Scenario(rate=rate, ratio=ratio) for ratio in (1, 1.5, 2, 3, 5)}
-        documented: dict[str, Rule] = {
-            "Argo, documentation": partial(argo, limit=0.05, interval=5, failures=3),
-            "Flagger, documentation": partial(flagger, limit=0.01, threshold=10),
-            "Kayenta, documentation": partial(kayenta, interval=10, window=0),
-        }
-        compare(f"Errors, production 1 %, {rate} requests a minute", "error", cells, documented, repetitions)
+        compare(f"Errors, production 1 %, {rate} requests a minute", "error", cells, documented(), repetitions)
+
+
+def documented() -> dict[str, Rule]:
+    return {
+        "Argo, documentation": partial(argo, limit=0.05, interval=5, failures=3),
+        "Flagger, documentation": partial(flagger, limit=0.01, threshold=10),
+        "Kayenta, documentation": partial(kayenta, interval=10, window=0),
+    }
 
 
 def exact(repetitions: int) -> None:
@@ -211,7 +214,7 @@ def exact(repetitions: int) -> None:
             seen[f"{ratio:g} %"] = minutes_by(drawn)
             ours[f"{ratio:g} %"] = np.array([first_stop(stream) for stream in np.moveaxis(drawn, 1, 0)])
         title = f"Errors by counts, production 1 %, {rate} requests a minute"
-        judge(title, {"Trunkline": ours}, seen, minutes_by(counted(rate, 1.0, 20 * repetitions, 1)), {})
+        judge(title, {"Trunkline": ours}, seen, minutes_by(counted(rate, 1.0, 20 * repetitions, 1)), documented())
 
 
 def counted(rate: int, ratio: float, streams: int, seed: int = 0) -> Array:

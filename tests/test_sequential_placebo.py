@@ -23,14 +23,15 @@ def sticky(seed: int, harm: float = 0.0) -> tuple[bool, bool]:
     users = rng.integers(0, 2**63, USERS).astype(np.uint64)
     activity, rate = rng.lognormal(0, 1.2, USERS), np.minimum(rng.gamma(0.1, 1.0, USERS), 0.9)
     activity /= activity.sum()
-    placebos, counts, found = Placebos(PLACEBOS + 1, 2), Conditional(), [False, False]
+    placebos, counts, found = Placebos(PLACEBOS + 1, 3, {2: 1}), Conditional(), [False, False]
     for look in range(1, LOOKS + 1):
         who = rng.choice(USERS, REQUESTS, p=activity)
         weights = np.full(REQUESTS, 0.1 if look <= 2 else 0.4)
         canary = assignment.canaries(seeds, users[who], weights)
         error = (rng.random(REQUESTS) < rate[who] + harm * canary[0]).astype(float)
         slow = rate[who] + rng.random(REQUESTS)
-        placebos.add(canary, weights, np.stack([error - error.mean(), slow - slow.mean()], axis=1))
+        order = slow.argsort().argsort() / REQUESTS - 0.5
+        placebos.add(canary, weights, np.stack([error - error.mean(), slow - slow.mean(), order], axis=1))
         e1, n1 = int(error[canary[0]].sum()), int(canary[0].sum())
         counts.add(Counts(n1, e1, REQUESTS - n1, int(error.sum()) - e1))
         allowed = sequential.spent(ALPHA, look, LOOKS)
