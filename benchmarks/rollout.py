@@ -22,11 +22,13 @@ from rollout_streams import MINUTES, P95, Array, Scenario, Stream, draw, salt_of
 from trunkline.records.rollout import Plan
 from trunkline.rollout import Analysis, Rows
 from trunkline.rollout.windows import Place, Window, windows
+from trunkline.sequential import Conditional, Counts, spent
 
 # A step that lasts longer than the traffic: where the clock ramps, nothing is promoted by evidence.
 NEVER = 1000
 # As in params.yaml; FEW where only the level is asked for, or a promotion: fewer find a worse canary later.
 PLACEBOS, FEW = 4999, 199
+PLANNED = 0.04
 
 
 def plan(
@@ -48,7 +50,7 @@ def plan(
             "horizon_minutes": horizon,
             "poll_seconds": poll,
             "silence_seconds": 60,
-            "alpha": {"planned": 0.04, "reserve": 0.01, "ratio": 0.01},
+            "alpha": {"planned": PLANNED, "reserve": 0.01, "ratio": 0.01},
             "beta": 0.05,
             "metrics": {name: metrics[name] for name in chosen},
             "hard_stops": {},
@@ -132,7 +134,7 @@ def compare(title: str, metric: str, cells: dict[str, Scenario], rules: dict[str
         ours["Trunkline, counts"] = plan("counts", least=NEVER, metrics=(metric,))
     seen: dict[str, Minutes] = {}
     stopped: dict[str, dict[str, Array]] = {name: {} for name in ours}
-    first, *worse = cells
+    first = next(iter(cells))
     for cell, scenario in cells.items():
         logs, ends = [], {name: [] for name in ours}
         # How often ours are false is what `transfer` asks.
@@ -148,14 +150,31 @@ def compare(title: str, metric: str, cells: dict[str, Scenario], rules: dict[str
     # The oracle knows the false rollbacks better than these rollouts could tell.
     seeds = range(repetitions, repetitions + max(10 * repetitions, 1000))
     identical = minutes_of([log_of(draw(cells[first], seed)) for seed in seeds], metric)
-    usual = float(np.nanmean(identical.stable))
-    for name, grid in grids(usual).items():
+    judge(title, stopped, seen, identical, rules)
+
+
+def judge(
+    title: str,
+    ours: dict[str, dict[str, Array]],
+    seen: dict[str, Minutes],
+    identical: Minutes,
+    rules: dict[str, Rule],
+) -> None:
+    """Tune the rules' grids, and show all.
+
+    Args:
+        ours: by name and cell, the minutes at which we roll back.
+        seen: by cell, the first of which is the canary that is no worse.
+        identical: more of that one.
+    """
+    first, *worse = seen
+    for name, grid in grids(float(np.nanmean(identical.stable))).items():
         if (rule := oracle(grid, identical, [seen[cell] for cell in worse])) is not None:
             shown = ", ".join(f"{key} {value:.3g}" for key, value in rule.keywords.items())
             rules[f"{name}, tuned ({shown})"] = rule
     judged = seen | {first: identical}
-    table = {**stopped, **{name: {cell: rule(judged[cell]) for cell in cells} for name, rule in rules.items()}}
-    show(title, table, seen, repetitions)
+    table = {**ours, **{name: {cell: rule(judged[cell]) for cell in seen} for name, rule in rules.items()}}
+    show(title, table, seen, seen[worse[0]].bad.shape[0])
 
 
 def show(title: str, table: dict[str, dict[str, Array]], seen: dict[str, Minutes], repetitions: int) -> None:
@@ -174,12 +193,58 @@ def show(title: str, table: dict[str, dict[str, Array]], seen: dict[str, Minutes
 def errors(repetitions: int) -> None:
     for rate in (600, 60):
         cells = {f"{ratio:g} %": Scenario(rate=rate, ratio=ratio) for ratio in (1, 1.5, 2, 3, 5)}
-        documented: dict[str, Rule] = {
-            "Argo, documentation": partial(argo, limit=0.05, interval=5, failures=3),
-            "Flagger, documentation": partial(flagger, limit=0.01, threshold=10),
-            "Kayenta, documentation": partial(kayenta, interval=10, window=0),
-        }
-        compare(f"Errors, production 1 %, {rate} requests a minute", "error", cells, documented, repetitions)
+        compare(f"Errors, production 1 %, {rate} requests a minute", "error", cells, documented(), repetitions)
+
+
+def documented() -> dict[str, Rule]:
+    return {
+        "Argo, documentation": partial(argo, limit=0.05, interval=5, failures=3),
+        "Flagger, documentation": partial(flagger, limit=0.01, threshold=10),
+        "Kayenta, documentation": partial(kayenta, interval=10, window=0),
+    }
+
+
+def exact(repetitions: int) -> None:
+    """Errors by counts alone, which is quick: ten times the rollouts, to tell ratios apart; ours is X, no reserve."""
+    for rate in (600, 60):
+        seen: dict[str, Minutes] = {}
+        ours: dict[str, Array] = {}
+        for ratio in (1.0, 1.5, 2.0, 3.0, 5.0):
+            drawn = counted(rate, ratio, 10 * repetitions)
+            seen[f"{ratio:g} %"] = minutes_by(drawn)
+            ours[f"{ratio:g} %"] = np.array([first_stop(stream) for stream in np.moveaxis(drawn, 1, 0)])
+        title = f"Errors by counts, production 1 %, {rate} requests a minute"
+        judge(title, {"Trunkline": ours}, seen, minutes_by(counted(rate, 1.0, 20 * repetitions, 1)), documented())
+
+
+def counted(rate: int, ratio: float, streams: int, seed: int = 0) -> Array:
+    """(4, streams, minutes): the canary's requests and errors, and stable's."""
+    rng, weight = np.random.default_rng([rate, round(10 * ratio), seed]), timed(60.0 * np.arange(MINUTES))
+    arms = [(rate * weight, 0.01 * ratio), (rate * (1 - weight), 0.01)]
+    found = []
+    for expected, chance in arms:
+        requests = rng.poisson(expected, (streams, MINUTES))
+        found += [requests, rng.binomial(requests, chance)]
+    return np.stack(found)
+
+
+def minutes_by(drawn: Array) -> Minutes:
+    canary, errors, stable, stable_errors = drawn
+    rng, weight = np.random.default_rng(drawn.shape[1]), timed(60.0 * np.arange(MINUTES))
+    bad, good = (rng.binomial(count, weight / (1 - weight)) for count in (stable_errors, stable - stable_errors))
+    pairs = ((errors, canary), (stable_errors, stable), (bad, bad + good))
+    values = [np.where(of > 0, events / np.maximum(of, 1), np.nan) for events, of in pairs]
+    return Minutes(*values, (canary.astype(float), stable.astype(float)), errors.astype(float))
+
+
+def first_stop(stream: Array) -> int:
+    """The minute at which X rolls back; ``stream`` is (4, minutes)."""
+    test = Conditional()
+    for minute, (canary, errors, stable, stable_errors) in enumerate(stream.T.tolist(), start=1):
+        test.add(Counts(canary, errors, stable, stable_errors))
+        if test.events >= test.look(spent(PLANNED, minute, MINUTES)):
+            return minute
+    return MINUTES
 
 
 def latency(repetitions: int) -> None:
@@ -343,7 +408,7 @@ def missing(repetitions: int) -> None:
 
 
 PARTS: dict[str, Callable[[int], None]] = {
-    part.__name__: part for part in (errors, latency, quality, transfer, evidence, polling, sticky, missing)
+    part.__name__: part for part in (errors, exact, latency, quality, transfer, evidence, polling, sticky, missing)
 }
 
 

@@ -243,6 +243,26 @@ def test_users_who_come_back_are_judged_by_placebos():
     assert decided(rollout_logs.log({0.25: 4.0}, seed=6, users=300, error=0.2))[-1].action == "rollback"
 
 
+def crowded(failing: float) -> pl.DataFrame:
+    """Scores that crowd at 1 but for a tenth that are 0; all are a little lower on the canary, so many of its are 0."""
+    log = rollout_logs.log({0.25: 8.0}, seed=12)
+    rng = np.random.default_rng(12)
+    canary = (log["arm"] == "canary").to_numpy()
+    score = 1 - 0.02 * rng.exponential(size=log.height) - 0.02 * canary
+    score = np.where(rng.random(log.height) < np.where(canary, failing, 0.1), 0.0, np.clip(score, 0, 1))
+    return log.with_columns(score=pl.when(pl.col("score").is_not_null()).then(pl.Series(score)))
+
+
+def test_a_small_loss_of_all_scores_shows_in_their_order():
+    """The mean alone, with a tenth of zeros, would take thousands."""
+    final = decided(crowded(failing=0.1), QUICK)[-1]
+    assert (final.action, final.culprits) == ("rollback", ("score",))
+
+
+def test_a_canary_with_the_better_mean_is_not_rolled_back_by_the_order_of_its_scores():
+    assert all(d.action != "rollback" for d in decided(crowded(failing=0.0), QUICK))
+
+
 def test_a_controller_that_starts_again_decides_the_same(healthy):
     rows = rollout.from_table(healthy, QUICK)
     whole = list(rollout.changes(QUICK, rows))

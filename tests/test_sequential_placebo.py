@@ -23,14 +23,15 @@ def sticky(seed: int, harm: float = 0.0) -> tuple[bool, bool]:
     users = rng.integers(0, 2**63, USERS).astype(np.uint64)
     activity, rate = rng.lognormal(0, 1.2, USERS), np.minimum(rng.gamma(0.1, 1.0, USERS), 0.9)
     activity /= activity.sum()
-    placebos, counts, found = Placebos(PLACEBOS + 1, 2), Conditional(), [False, False]
+    placebos, counts, found = Placebos(PLACEBOS + 1, 3, {2: 1}), Conditional(), [False, False]
     for look in range(1, LOOKS + 1):
         who = rng.choice(USERS, REQUESTS, p=activity)
         weights = np.full(REQUESTS, 0.1 if look <= 2 else 0.4)
         canary = assignment.canaries(seeds, users[who], weights)
         error = (rng.random(REQUESTS) < rate[who] + harm * canary[0]).astype(float)
         slow = rate[who] + rng.random(REQUESTS)
-        placebos.add(canary, weights, np.stack([error - error.mean(), slow - slow.mean()], axis=1))
+        order = slow.argsort().argsort() / REQUESTS - 0.5
+        placebos.add(canary, weights, np.stack([error - error.mean(), slow - slow.mean(), order], axis=1))
         e1, n1 = int(error[canary[0]].sum()), int(canary[0].sum())
         counts.add(Counts(n1, e1, REQUESTS - n1, int(error.sum()) - e1))
         allowed = sequential.spent(ALPHA, look, LOOKS)
@@ -81,12 +82,13 @@ def test_a_canary_that_is_better_is_never_rolled_back():
     assert not placebos.look(0.9)
 
 
-def test_only_as_many_leave_as_alpha_affords():
+@pytest.mark.parametrize("follows", [{}, {1: 0}])
+def test_only_as_many_leave_as_alpha_affords(follows):
     rng = np.random.default_rng(7)
     left = []
     for look in range(1, 21):
-        placebos = Placebos(1000, 1)
-        placebos.add(flags(1000, 300, look), np.full(300, 0.3), rng.normal(size=(300, 1)))
+        placebos = Placebos(1000, 2, follows)
+        placebos.add(flags(1000, 300, look), np.full(300, 0.3), rng.normal(size=(300, 2)))
         placebos.look(0.05)
         left.append(int((~placebos._here).sum()))
     assert set(left) == {50}
@@ -109,6 +111,17 @@ def test_a_row_is_the_harm_of_its_own_canary_beyond_the_share_of_all_harm():
     placebos.add(canary, np.full(30, 0.3), outcomes)
     sums = np.array([outcomes[row].sum(axis=0) for row in canary]) - 0.3 * outcomes.sum(axis=0)
     assert placebos.scaled == pytest.approx(sums / np.sqrt(np.mean(sums**2, axis=0)))
+
+
+@pytest.mark.parametrize(("other", "stopped"), [(0.1, True), (-0.1, False)])
+def test_a_metric_that_follows_another_counts_only_where_that_one_is_harmful_too(other, stopped):
+    canary = flags(500, 400, 13)
+    outcomes = np.stack([other * canary[0], 1.0 * canary[0]], axis=1)
+    noise = np.random.default_rng(13).normal(size=(400, 2)) * [1.0, 0.5]
+    placebos = Placebos(500, 2, {1: 0})
+    placebos.add(canary, np.full(400, 0.3), outcomes + noise - (outcomes + noise).mean(axis=0))
+    assert (placebos.scaled[0, 0] > 0) == stopped
+    assert placebos.look(0.02) == stopped
 
 
 def harmful_until_stopped(seed: int, *rows: int) -> list[int]:

@@ -17,20 +17,28 @@ def counts_of(rows: Rows, harm: Floats) -> Counts:
 
 
 class ByPlacebo:
-    """P over the signals that tolerate nothing."""
+    """P over the signals that tolerate nothing: a score by its value, and where that is lower also by its rank.
+
+    Scores crowd at the top, so a loss that many answers share shows in their order sooner than in the mean, and one
+    of few answers in the mean. A canary with the better mean is never rolled back by ranks.
+    """
 
     def __init__(self, plan: Plan, signals: tuple[Signal, ...]) -> None:
         self._places = [place for place, signal in enumerate(signals) if not signal.tolerates]
-        self._names = [signals[place].name for place in self._places]
+        self._ranked = [place for place in self._places if signals[place].is_score]
+        self._names = [signals[place].name for place in (*self._places, *self._ranked)]
         salt = plan.salt or ""
         self._seeds = assignment.seeds_of([salt, *assignment.placebo_salts(salt, plan.placebos)])
-        self._placebos = Placebos(self._seeds.size, len(self._places))
+        follows = {len(self._places) + k: self._places.index(place) for k, place in enumerate(self._ranked)}
+        self._placebos = Placebos(self._seeds.size, len(self._names), follows)
 
     def add(self, rows: Rows, harm: Floats, reader: Reader) -> None:
         """Take in a window; ``harm`` is (n, signals) from the reader."""
         if self._places:
             canary = assignment.canaries(self._seeds, rows.unit, rows.weight)
-            self._placebos.add(canary, rows.weight, reader.surplus(rows, harm)[:, self._places])
+            surplus = reader.surplus(rows, harm)
+            outcomes = [surplus.values[:, self._places], surplus.ranks[:, self._ranked]]
+            self._placebos.add(canary, rows.weight, np.concatenate(outcomes, axis=1))
 
     def look(self, allowed: float) -> tuple[str, ...]:
         """Spend alpha up to ``allowed``: the signals by which to roll back, the worst first."""
@@ -38,7 +46,7 @@ class ByPlacebo:
             return ()
         real = self._placebos.scaled[0]
         order = np.argsort(-real)
-        return tuple(self._names[place] for place in order if real[place] > self._placebos.limit)
+        return tuple(dict.fromkeys(self._names[place] for place in order if real[place] > self._placebos.limit))
 
     @property
     def worse_than(self) -> float | None:

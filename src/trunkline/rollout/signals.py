@@ -56,6 +56,18 @@ def signals_of(plan: Plan) -> tuple[Signal, ...]:
     return tuple(found)
 
 
+class Surplus(NamedTuple):
+    """Harm beyond what was to be expected, whichever arm a row is on.
+
+    Attributes:
+        values: (n, signals) harm beyond a unit's own history and beyond what all had lately; 0 where not measured.
+        ranks: (n, signals) where the value stands among all recent ones, from -1/2 to 1/2; 0 where not measured.
+    """
+
+    values: Floats
+    ranks: Floats
+
+
 class Reader:
     """Turns rows into one column of harm a signal, and says what harm was to be expected.
 
@@ -84,16 +96,16 @@ class Reader:
                 columns.append(1 - values if signal.is_score else values)
         return np.stack(columns, axis=1) if columns else np.empty((rows.time.size, 0))
 
-    def surplus(self, rows: Rows, harm: Floats) -> Floats:
-        """(n, signals) harm beyond a unit's own history and beyond what all had lately; 0 where not measured."""
+    def surplus(self, rows: Rows, harm: Floats) -> Surplus:
+        """The harm of these rows beside each unit's own history and beside what all had lately."""
         expected = np.stack([history.of(rows.unit) for history in self._expected], axis=1)
         beyond = harm - expected
         recent = np.concatenate([self._recent, beyond])[-max(_RECENT, beyond.shape[0]) :]
         self._recent = recent[-_RECENT:]
         known = ~np.isnan(recent)
         centre = np.where(known, recent, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        surplus: Floats = np.nan_to_num(beyond - centre, nan=0.0)
-        return surplus
+        ranks = [_ranks(column, of[here]) for column, of, here in zip(beyond.T, recent.T, known.T, strict=True)]
+        return Surplus(np.nan_to_num(beyond - centre, nan=0.0), np.stack(ranks, axis=1))
 
     def learn(self, rows: Rows) -> None:
         """Take rows in for quantiles that are not known yet; they serve from the next window on."""
@@ -109,6 +121,12 @@ class Reader:
                 seen = self._amounts[signal.column]
                 if seen.size * (1 - signal.quantile) >= _ABOVE:
                     self.cuts[place] = float(np.quantile(seen, signal.quantile))
+
+
+def _ranks(values: Floats, among: Floats) -> Floats:
+    ordered = np.sort(among)
+    places = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
+    return np.where(np.isnan(values), 0.0, places / (2 * max(ordered.size, 1)) - 0.5)
 
 
 class _History:

@@ -16,6 +16,8 @@ canary with three times the errors 199 placebos let through half as many bad ans
 999 a tenth more, and 4,999 a fiftieth.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,9 +33,11 @@ class Placebos:
     Args:
         rows: the real canary and the placebos.
         metrics: how many there are.
+        follows: metrics that count in a row only where another one, the value here, is more harmful than expected.
     """
 
-    def __init__(self, rows: int, metrics: int) -> None:
+    def __init__(self, rows: int, metrics: int, follows: Mapping[int, int] | None = None) -> None:
+        self._follows = dict(follows or {})
         self._sums = np.zeros((rows, metrics))
         self._here = np.ones(rows, dtype=np.bool_)
         self.limit = np.inf
@@ -56,6 +60,8 @@ class Placebos:
         """(rows, metrics) sums in standard deviations over all rows; 0 where all rows are the same."""
         spread = np.sqrt(np.mean(self._sums**2, axis=0))
         scaled: Floats = self._sums / np.where(spread > 0, spread, np.inf)
+        for metric, other in self._follows.items():
+            scaled[:, metric] *= scaled[:, other] > 0
         return scaled
 
     def look(self, allowed: float) -> bool:
