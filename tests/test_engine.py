@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 import logging
+import os
 import re
 import shutil
 import signal
@@ -32,7 +33,8 @@ from trunkline.errors import Error
 from trunkline.operations import engine as operation
 from trunkline.params.serve import EngineParams, PriceParams, TimeoutParams
 from trunkline.records import Base
-from trunkline.records.serving import Failure, Request
+from trunkline.records.serving import Chunk, Failure, Request
+from trunkline.wire.answers import Envelope
 
 CHATS = [[{"role": "user", "content": f"my card {'is lost ' * n}"}] for n in range(8)]
 REFUSED = [
@@ -340,6 +342,35 @@ def test_an_engine_that_breaks_down_fails_its_requests_and_ends_with_the_reason(
     error = json.loads(found[0].content.split(b"\n\n")[-2][6:])["error"]
     assert (found[0].status_code, error["http_status_code"]) == (200, 424)
     assert (found[1].status_code, found[1].json()["error_type"]) == (424, "generation")
+
+
+def test_a_fault_of_ours_is_told_in_the_stream_that_has_begun(base, monkeypatch, caplog):
+    works, pieces = Envelope.piece, itertools.count()
+
+    def faulty(self: Envelope, chunk: Chunk) -> Any:
+        return works(self, chunk) if next(pieces) == 0 else 1 / 0
+
+    monkeypatch.setattr(Envelope, "piece", faulty)
+    found: list[requests.Response] = []
+
+    def play() -> None:
+        while not (ready := re.search(r"answers on (http://\S+)", caplog.text)):
+            time.sleep(0.05)
+        body = {"messages": CHATS[0], "max_tokens": 24, "stream": True}
+        try:
+            found.append(requests.post(ready[1] + "/v1/chat/completions", json=body, timeout=30))
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with caplog.at_level(logging.INFO, "trunkline"):
+        client = threading.Thread(target=play)
+        client.start()
+        operation.run(params.load(served.ROOT / "params.yaml"), base, base, 0, 1)
+        client.join()
+    error = json.loads(found[0].content.split(b"\n\n")[-2][6:])["error"]
+    assert (found[0].status_code, error["http_status_code"]) == (200, 424)
+    assert "HTTP/1.1" not in found[0].text
+    assert "ZeroDivisionError" in caplog.text
 
 
 def unreadable(folder: Path) -> Path:

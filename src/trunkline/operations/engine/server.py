@@ -174,11 +174,21 @@ async def _stream(request: web.Request, envelope: Envelope, chunks: AsyncGenerat
             chunk = await anext(chunks)
         await response.write(answers.DONE)
     except Failure as failure:
-        request.app[METRICS].fail(str(answers.error(failure)["error_type"]))
-        await response.write(answers.event(answers.stream_error(failure)))
+        await _fail(request, response, failure)
+    except ConnectionError:
+        raise
+    except Exception:
+        # Another answer must not be written into the one that has begun.
+        _log.exception("engine  %s", request.path)
+        await _fail(request, response, Failure("failed", "internal error"))
     with suppress(ConnectionError):
         await response.write_eof()
     return response
+
+
+async def _fail(request: web.Request, response: web.StreamResponse, failure: Failure) -> None:
+    request.app[METRICS].fail(str(answers.error(failure)["error_type"]))
+    await response.write(answers.event(answers.stream_error(failure)))
 
 
 def _count(app: web.Application, end: Completion) -> None:
