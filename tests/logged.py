@@ -22,6 +22,7 @@ def settings(folder: Path, **changes: Any) -> LogParams:
         "customer": "text",
         "input": "text",
         "output": "text",
+        "confidence": True,
     }
     return LogParams(**(content | changes))
 

@@ -67,7 +67,7 @@ def test_rows_that_end_early_leave_the_batch_without_a_trace(loaded):
         rows = start.batch(len(prompts))
         logits = rows.extend([prompt[start.length :] for prompt in prompts])
         written = decoding.greedy(rows, logits, stops, 12)
-    for answer, (tokens, _) in zip(free, written, strict=True):
+    for answer, (tokens, _, likelihood) in zip(free, written, strict=True):
         end = next((place for place, token in enumerate(answer) if token in stops), 11)
         assert tokens == answer[: end + 1]
 

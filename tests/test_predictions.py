@@ -289,7 +289,7 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_uses(database):
 def test_a_newer_schema_is_refused_and_nothing_is_changed(tmp_path, database):
     with database.engine.begin() as open_:
         open_.execute(sa.text("UPDATE schema_version SET version_num = '9999'"))
-    with pytest.raises(Error, match="has schema 9999; this version of Trunkline knows up to 0003"):
+    with pytest.raises(Error, match="has schema 9999; this version of Trunkline knows up to 0004"):
         predictions.Log(logged.settings(tmp_path))
 
 
