@@ -81,7 +81,7 @@ def of_confidence(frame: pl.DataFrame) -> pl.DataFrame:
     Without that column, as in answers that were made before it was kept, it is null.
     """
     known = -pl.col("confidence") if "confidence" in frame.columns else pl.lit(None, pl.Float64)
-    return frame.select(known.cast(pl.Float64).alias(DOUBT))
+    return frame.with_columns(known.cast(pl.Float64).alias(DOUBT)).select(DOUBT)
 
 
 def refuses(output: str, answer: Answer) -> bool:
