@@ -72,7 +72,9 @@ def look(params: Params, release: Served, until: datetime) -> Looked:
         tables = _tables(known, start)
         steps = judging.series(seen, things, tables, rule)
         track = None if known.proven is None else quality.track(seen, known.proven, rule)
-        told = judged.told(signals.compared(seen, things, steps, _missing(known, params, things), rule), seen, tables, rule)
+        told = judged.told(
+            signals.compared(seen, things, steps, _missing(known, params, things), rule), seen, tables, rule
+        )
         told.append(quality.signal(seen, known.proven, track, known.unproven, rule))
         told.append(signals.cost(seen, settings.usd_per_1000, rule))
         told.append(signals.provider(every, rule.first, release.name, release.before, _recorded(release)))

@@ -65,7 +65,7 @@ class Hosted:
         max_new_tokens: int,
         show: Callable[[int, str], None],
     ) -> pl.DataFrame:
-        """Answer each conversation, greedy; ``nll`` and ``confidence`` are not known, tokens and price as the provider counts.
+        """Answer each conversation, greedy; ``nll`` and ``confidence`` are not known, the rest as the provider counts.
 
         Args:
             conversations: chat messages ``{"role", "content"}``.
