@@ -133,6 +133,17 @@ def test_how_sure_the_model_was_needs_no_texts_but_engines_that_tell_it(folder):
     assert signals["drift/low_confidence"].verdict is Verdict.INCONCLUSIVE
 
 
+def test_of_a_release_that_was_evaluated_before_confidence_was_kept_it_is_not_measured(nameless, in_tmp, monkeypatch):
+    answered = monitored._answers
+    monkeypatch.setattr(monitored, "_answers", lambda *given: answered(*given).drop("confidence"))
+    traffic = Traffic(monitored.build(in_tmp, train=300, holdout=120), seed=3)
+    traffic.day(0, doubt=1.0)
+    _, signals, _ = monitor(1)
+    assert signals["drift/low_confidence"].verdict is Verdict.INCONCLUSIVE
+    assert "its holdout hold fewer than 100 conversations with it" in signals["drift/low_confidence"].sentence
+    assert signals["drift/labels/intent"].verdict is Verdict.PASS
+
+
 def test_an_alarm_keeps_the_start_of_its_first_window_and_clears(folder, traffic):
     for day in (6, 7):
         traffic.day(day, foreign=0.2)
