@@ -4,7 +4,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
 from trunkline.clients import predictions
+from trunkline.clients.predictions import connection
 from trunkline.params import LogParams
 from trunkline.records.prediction import Assignment, Feedback, Outcome
 
@@ -22,6 +27,7 @@ def settings(folder: Path, **changes: Any) -> LogParams:
         "customer": "text",
         "input": "text",
         "output": "text",
+        "confidence": True,
     }
     return LogParams(**(content | changes))
 
@@ -61,6 +67,7 @@ def ended(assignment: Assignment, **changes: Any) -> Outcome:
         "engine_model": "m",
         "engine_fingerprint": None,
         "finish_reason": "stop",
+        "confidence": -0.25,
     }
     return Outcome(**(content | changes))
 
@@ -77,6 +84,16 @@ def said(assignment: Assignment, **changes: Any) -> Feedback:
         "comment": "the customer was happy",
     }
     return Feedback(**(content | changes))
+
+
+def older(url: str, revision: str) -> sa.Engine:
+    """A log's database with the schema of an older version of Trunkline."""
+    engine, config = connection.connect(url), Config()
+    config.set_main_option("script_location", connection._MIGRATIONS)
+    with connection.transaction(engine, alone=True) as open_:
+        config.attributes["connection"] = open_
+        command.upgrade(config, revision)
+    return engine
 
 
 def keep(settings: LogParams, *records: Assignment | Outcome | Feedback) -> None:

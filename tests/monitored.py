@@ -109,7 +109,13 @@ def _answers(folder: Path, rng: np.random.Generator) -> pl.DataFrame:
     frame = pl.read_parquet(folder / "made" / HOLDOUT)
     outputs = [said(text, rng) for text in frame["answer"]]
     scores = [float(output == text) for output, text in zip(outputs, frame["answer"], strict=True)]
-    return pl.DataFrame({"id": frame["id"], "output": outputs, "score_exact_match": scores})
+    sure = confidences(frame["input"].to_list(), rng)
+    return pl.DataFrame({"id": frame["id"], "output": outputs, "confidence": sure, "score_exact_match": scores})
+
+
+def confidences(texts: list[str], rng: np.random.Generator, doubt: float = 0.0) -> list[float]:
+    """How sure a model is of its answers to messages; of foreign ones less by ``doubt``."""
+    return [-float(rng.exponential(0.1)) - doubt * (not set(FOREIGN).isdisjoint(text.split())) for text in texts]
 
 
 def said(right: str, rng: np.random.Generator, chance: float = RIGHT) -> str:
@@ -152,7 +158,7 @@ class Traffic:
     """
 
     def __init__(self, settings: params.Params, seed: int = 0) -> None:
-        self._rng = np.random.default_rng(seed)
+        self._rng, self._sure = np.random.default_rng(seed), np.random.default_rng(seed + 1000)
         self._database = Database(settings.serve.log.database)
         self._units = 0
 
@@ -162,10 +168,11 @@ class Traffic:
         Args:
             number: days since `START`.
             changes: shares of messages (``foreign``), requests (``failing``), answers (``right``) and predictions with
-                the right answer as a label (``labels``); ``slow``, times the latency; ``intent`` of all answers; and
-                fields of the outcome.
+                the right answer as a label (``labels``); ``slow``, times the latency; ``intent`` of all answers;
+                ``doubt`` about foreign messages; and fields of the outcome.
         """
         texts, intents = messages(count, self._rng, changes.pop("foreign", 0.0))
+        sure = confidences(texts, self._sure, changes.pop("doubt", 0.0))
         failing, slow = changes.pop("failing", 0.0), changes.pop("slow", 1.0)
         right, labels, one = changes.pop("right", RIGHT), changes.pop("labels", 0.0), changes.pop("intent", None)
         records: list[Assignment | Outcome | Feedback] = []
@@ -188,6 +195,7 @@ class Traffic:
                 "error": "engine" if failed else None,
                 "latency_ms": float(slow * self._rng.lognormal(6, 0.4)),
                 "output": None if failed else said(answer(one or intent), self._rng, right),
+                "confidence": None if failed else sure[row],
                 "findings": (),
             }
             records += [first, logged.ended(first, **(end | changes))]

@@ -176,6 +176,12 @@ def test_labels_format_and_refusals_of_outputs():
     assert found["long_outputs"].to_list() == [41.0, 19.0, 25.0, None]
 
 
+def test_doubt_is_the_negative_of_confidence_and_unknown_where_that_was_not_kept():
+    made = pl.DataFrame({"confidence": [-0.25, None, 0.0]})
+    assert features.of_confidence(made)["low_confidence"].to_list() == [0.25, None, 0.0]
+    assert features.of_confidence(pl.DataFrame({"output": ["a", "b"]}))["low_confidence"].to_list() == [None, None]
+
+
 # --- a window beside its reference
 
 

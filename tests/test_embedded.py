@@ -100,6 +100,17 @@ def test_a_closed_set_of_answers_is_held_as_in_evaluation(loaded):
     assert len({c.text for c in drawn}) > 1
 
 
+@pytest.mark.parametrize("labels", [None, ["card lost", "card", "the fee", "refund"]])
+def test_it_is_as_sure_of_an_answer_as_evaluation_was(loaded, labels):
+    expected = evaluated(loaded, CHATS[:8], labels=labels)
+    choices = None if labels is None else tuple(labels)
+    found = answers(loaded, [asking(chat, choices=choices, details=True) for chat in CHATS[:8]])
+    assert [c.text for c in found] == [g.output for g in expected]
+    assert [c.confidence for c in found] == pytest.approx([g.confidence for g in expected], rel=1e-4)
+    assert max(c.confidence for c in found) < 0
+    assert answers(loaded, [asking(CHATS[0])])[0].confidence is None, "nobody asked for its tokens"
+
+
 def test_a_stream_is_the_whole_answer_in_pieces(loaded):
     request = asking(CHATS[1], details=True)
 

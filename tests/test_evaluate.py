@@ -94,6 +94,7 @@ def test_both_models_answer_every_example_once_in_the_holdouts_order(project):
         assert frame["id"].to_list() == holdout["id"].to_list()
         assert set(PREDICTION_COLUMNS) <= set(frame.columns)
         assert frame["tokens_out"].is_between(1, 6).all()
+        assert (frame["confidence"] < 0).all()
     assert report.verdict is Verdict.PASS
     assert (table("production")["nll"] != table("candidate")["nll"]).all()
 

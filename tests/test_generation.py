@@ -45,6 +45,13 @@ def greedy_alone(loaded: LoadedModel, prompt: list[int], limit: int, allowed=Non
     return out[0, len(prompt) :].tolist()
 
 
+def loss(loaded: LoadedModel, prompt: list[int], answer: list[int]) -> float:
+    """Mean negative log-likelihood of an answer's tokens: all of it in one pass over the model."""
+    with torch.inference_mode():
+        logits = loaded.model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+    return torch.nn.functional.cross_entropy(logits, torch.tensor(answer)).item()
+
+
 @given(texts=messages, batch_size=st.integers(1, 5))
 @settings(max_examples=15, deadline=None)
 def test_greedy_outputs_are_those_of_transformers_whatever_the_batch(loaded, texts, batch_size):
@@ -55,6 +62,7 @@ def test_greedy_outputs_are_those_of_transformers_whatever_the_batch(loaded, tex
         assert generation.output == loaded.tokenizer.decode(expected, skip_special_tokens=True)
         assert generation.tokens_in == len(prompt)
         assert generation.tokens_out == len(expected)
+        assert math.isclose(generation.confidence, -loss(loaded, prompt, expected), rel_tol=1e-4)
 
 
 def test_rows_that_end_early_leave_the_batch_without_a_trace(loaded):
@@ -67,9 +75,11 @@ def test_rows_that_end_early_leave_the_batch_without_a_trace(loaded):
         rows = start.batch(len(prompts))
         logits = rows.extend([prompt[start.length :] for prompt in prompts])
         written = decoding.greedy(rows, logits, stops, 12)
-    for answer, (tokens, _) in zip(free, written, strict=True):
+    for answer, (tokens, _, _) in zip(free, written, strict=True):
         end = next((place for place, token in enumerate(answer) if token in stops), 11)
         assert tokens == answer[: end + 1]
+    for prompt, (tokens, _, likelihood) in zip(prompts, written, strict=True):
+        assert math.isclose(likelihood, -loss(loaded, prompt, tokens) * len(tokens), rel_tol=1e-4)
 
 
 @given(texts=messages, batch_size=st.integers(1, 5))
@@ -88,6 +98,8 @@ def test_labels_are_those_of_a_constrained_search_over_all_tokens(loaded, texts,
         assert generation.output in LABELS
         assert generation.output == loaded.tokenizer.decode(expected, skip_special_tokens=True)
         assert generation.tokens_out == len(expected)
+        # Of all that it could say, and not only of the labels: the same as of any answer.
+        assert math.isclose(generation.confidence, -loss(loaded, prompt, expected), rel_tol=1e-4)
 
 
 def test_the_only_label_needs_no_model(loaded):
@@ -102,10 +114,7 @@ def test_likelihood_of_the_reference_is_the_plain_cross_entropy(loaded):
     for text, reference, generation in zip(texts, references, found, strict=True):
         prompt = encode_prompt(loaded.tokenizer, conversation(text))
         answer = encode_answer(loaded.tokenizer, reference)
-        with torch.inference_mode():
-            logits = loaded.model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
-        expected = torch.nn.functional.cross_entropy(logits, torch.tensor(answer)).item()
-        assert math.isclose(generation.nll, expected, rel_tol=1e-4)
+        assert math.isclose(generation.nll, loss(loaded, prompt, answer), rel_tol=1e-4)
 
 
 def test_the_reference_does_not_influence_the_answer(loaded):

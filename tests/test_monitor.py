@@ -1,8 +1,10 @@
 """The monitor through the command line: a release, its data in DVC, and days of a real prediction log."""
 
+import contextlib
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
@@ -81,7 +83,7 @@ def test_traffic_like_the_training_data_passes(folder, capsys):
     assert unmeasured == {"quality/feedback"}
     shown = capsys.readouterr().out
     assert "support-triage: pass" in shown
-    assert "no alarm; 20 of 21 signals were measured on 200 predictions" in shown
+    assert "no alarm; 21 of 22 signals were measured on 200 predictions" in shown
 
 
 def test_messages_of_a_new_kind_are_an_alarm_with_the_messages_that_drive_it(folder, traffic):
@@ -100,6 +102,46 @@ def test_messages_of_a_new_kind_are_an_alarm_with_the_messages_that_drive_it(fol
         assert len(set(re.findall(r"\w+", row)) & set(monitored.FOREIGN)) >= 3
     told = set(re.findall(r"\w+", PAGE.with_suffix(".json").read_text()))
     assert not told & set(monitored.FOREIGN), "the workflow keeps the record, and it holds no message"
+
+
+def test_answers_of_which_the_model_is_less_sure_are_an_alarm_and_foreign_messages_alone_are_none(folder, traffic):
+    traffic.day(6, foreign=0.15)
+    assert monitor(7)[1]["drift/low_confidence"].verdict is Verdict.PASS
+    traffic.day(7, foreign=0.15, doubt=1.0)
+    _, signals, _ = monitor(8)
+    one = signals["drift/low_confidence"]
+    assert (one.verdict, one.direction, one.since) == (Verdict.FAIL, "up", "2026-10-08T00:00:00+00:00")
+    assert one.effect is not None and one.effect > 0.05
+    assert "an answer whose tokens have a mean log-probability below -0." in one.sentence
+    found = [traffic.find(id) for id in one.examples]
+    sure = [prediction.outcome.confidence for prediction in found]
+    assert sure == sorted(sure) and sure[-1] < -1, "the least sure first"
+    assert all(set(monitored.FOREIGN) & set(prediction.assignment.input.split()) for prediction in found)
+
+
+def test_how_sure_the_model_was_needs_no_texts_but_engines_that_tell_it(folder):
+    change(folder, "    output: text", "    output: none")
+    _, signals, _ = monitor()
+    assert signals["drift/low_confidence"].verdict is Verdict.PASS
+    with contextlib.closing(sqlite3.connect("log.sqlite")) as log, log:
+        log.execute("UPDATE outcome SET confidence = NULL")
+    _, signals, _ = monitor()
+    assert "the log holds it of 0 conversations" in signals["drift/low_confidence"].sentence
+    change(folder, "    confidence: true", "    confidence: false")
+    _, signals, _ = monitor()
+    assert "serve.log.confidence is false" in signals["drift/low_confidence"].sentence
+    assert signals["drift/low_confidence"].verdict is Verdict.INCONCLUSIVE
+
+
+def test_of_a_release_that_was_evaluated_before_confidence_was_kept_it_is_not_measured(nameless, in_tmp, monkeypatch):
+    answered = monitored._answers
+    monkeypatch.setattr(monitored, "_answers", lambda *given: answered(*given).drop("confidence"))
+    traffic = Traffic(monitored.build(in_tmp, train=300, holdout=120), seed=3)
+    traffic.day(0, doubt=1.0)
+    _, signals, _ = monitor(1)
+    assert signals["drift/low_confidence"].verdict is Verdict.INCONCLUSIVE
+    assert "its holdout hold fewer than 100 conversations with it" in signals["drift/low_confidence"].sentence
+    assert signals["drift/labels/intent"].verdict is Verdict.PASS
 
 
 def test_an_alarm_keeps_the_start_of_its_first_window_and_clears(folder, traffic):

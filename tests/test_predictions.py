@@ -24,7 +24,7 @@ from trunkline.clients.predictions.spool import Spool
 from trunkline.errors import Error
 from trunkline.operations import predictions as operation
 from trunkline.records.monitoring import Asked
-from trunkline.records.prediction import Selection
+from trunkline.records.prediction import Outcome, Selection
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 
@@ -286,10 +286,36 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_uses(database):
     assert differences == []
 
 
+def test_a_log_of_before_confidence_was_kept_goes_on_and_of_what_is_in_it_it_is_not_known(tmp_path):
+    url = logged.settings(tmp_path).database
+    engine = logged.older(url, "0003")
+    given = logged.assigned()
+    outcome = logged.ended(given, confidence=None)
+    with engine.begin() as open_:
+        for table, record in ((tables.assignments, given), (tables.outcomes, outcome)):
+            row = {name: value for name, value in tables.to_row(record).items() if name != "confidence"}
+            known = sa.Table(table.name, sa.MetaData(), autoload_with=open_)
+            open_.execute(sa.insert(known), row)
+    engine.dispose()
+    database = Database(url)
+    assert database.find(given.prediction).outcome == outcome
+    later = logged.assigned()
+    database.add([later, logged.ended(later, confidence=-0.5)])
+    assert database.window(Selection())["confidence"].to_list() == [None, -0.5]
+    (piece,) = predictions.pieces(database, Selection())
+    assert sorted(piece["confidence"], key=str) == [-0.5, None]
+    database.close()
+
+
+def test_what_waits_in_a_spool_since_before_confidence_was_kept_is_read():
+    written = logged.ended(logged.assigned(), confidence=None)
+    assert Outcome.model_validate_json(written.model_dump_json(exclude={"confidence"})) == written
+
+
 def test_a_newer_schema_is_refused_and_nothing_is_changed(tmp_path, database):
     with database.engine.begin() as open_:
         open_.execute(sa.text("UPDATE schema_version SET version_num = '9999'"))
-    with pytest.raises(Error, match="has schema 9999; this version of Trunkline knows up to 0003"):
+    with pytest.raises(Error, match="has schema 9999; this version of Trunkline knows up to 0004"):
         predictions.Log(logged.settings(tmp_path))
 
 

@@ -4,14 +4,11 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
 import logged
 import starter
 from trunkline import cli
 from trunkline.clients import predictions
-from trunkline.clients.predictions import connection
 from trunkline.clients.predictions.database import Database
 from trunkline.operations.trace import predicted
 from trunkline.records.prediction import Assignment, Selection
@@ -96,12 +93,7 @@ def test_show_and_trace_say_that_it_was_a_shadow(in_tmp, database, capsys):
 
 def test_a_log_of_before_there_were_shadows_goes_on_and_all_in_it_was_served(tmp_path):
     url = logged.settings(tmp_path).database
-    engine = connection.connect(url)
-    config = Config()
-    config.set_main_option("script_location", connection._MIGRATIONS)
-    with connection.transaction(engine, alone=True) as open_:
-        config.attributes["connection"] = open_
-        command.upgrade(config, "0001")
+    engine = logged.older(url, "0001")
     old = logged.assigned()
     row = {**old.model_dump(exclude={"shadow_of"}), "time": predictions.moment(old.time), "erased": False}
     columns = ", ".join(row)

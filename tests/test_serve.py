@@ -239,6 +239,46 @@ def test_an_answer_is_logged_with_all_that_is_known_of_it(world):
     assert (streamed.output, streamed.tokens_out) == (ANSWER, 3)
 
 
+def plain(document: Any) -> Any:
+    """A document of an answer without what differs from request to request."""
+    if isinstance(document, list):
+        return [plain(one) for one in document]
+    return {name: value for name, value in document.items() if name not in ("id", "created")}
+
+
+def test_how_sure_the_model_was_is_logged_and_clients_are_answered_as_without(world, tmp_path):
+    with gateways.serving(tmp_path, serve__log__confidence=False) as silent:
+        for path, body in BODIES.items():
+            for stream in (False, True):
+                asked = {**body, **({} if path in (GENERATE, STREAM) else {"stream": stream})}
+                found, expected = (one.post(path, **asked) for one in (world, silent))
+                read = events if "event-stream" in found.headers["Content-Type"] else lambda answer, _: answer.json()
+                done = path in (CHAT, TEXT)
+                assert plain(read(found, done)) == plain(read(expected, done))
+                assert world.logged(found).outcome.confidence == -0.5
+                assert world.stable.asked[-1]["logprobs"]
+                assert silent.logged(expected).outcome.confidence is None
+                if path in (CHAT, TEXT, GENERATE):
+                    assert "logprobs" not in silent.stable.asked[-1]
+
+
+def test_how_sure_the_model_was_is_not_logged_of_answers_that_others_cannot_be_compared_with(world):
+    for changes in ({"temperature": 0.5}, {"repetition_penalty": 1.2}, {"temperature": 0.5, "logprobs": True}):
+        answer = world.post(CHAT, **changes)
+        assert world.logged(answer).outcome.confidence is None
+        assert (answer.json()["choices"][0]["logprobs"] is not None) == ("logprobs" in changes)
+    told = world.post(CHAT, logprobs=True)
+    assert [one["logprob"] for one in told.json()["choices"][0]["logprobs"]["content"]] == [-0.5] * 3
+    assert world.logged(told).outcome.confidence == -0.5
+
+
+def test_an_engine_that_does_not_tell_of_every_token_tells_nothing(world, monkeypatch):
+    details = world.stable._details
+    monkeypatch.setattr(world.stable, "_details", lambda body, numbers: details(body, numbers[:-1]))
+    answer = world.post()
+    assert (text_of(answer), world.logged(answer).outcome.confidence) == (ANSWER, None)
+
+
 def test_a_unit_comes_from_the_header_or_else_from_the_body_or_is_the_prediction(world):
     units = [
         world.logged(world.post(headers=headers, **body)).assignment.unit

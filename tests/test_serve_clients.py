@@ -182,6 +182,7 @@ def test_a_real_model_behind_the_gateway_answers_as_it_was_evaluated(tmp_path):
             # No database takes the NUL that a random model writes.
             assert found.output == expected[-1].output.replace("\x00", "\ufffd")
             assert found.engine_fingerprint == chat.system_fingerprint
+            assert found.confidence == pytest.approx(expected[-1].confidence, rel=1e-4)
             assert requests.get(url + "/health", timeout=10).status_code == 200
             # An engine that is gone.
             engine.end()

@@ -120,6 +120,8 @@ def test_the_provider_is_asked_by_the_releases_prompt_and_its_tokens_have_its_pr
     assert (outcome.tokens_in, outcome.tokens_out) == (words, len(RIGHT.split()) + 1)
     assert outcome.usd == pytest.approx((2.0 * words + 8.0 * outcome.tokens_out) / 1e6)
     assert (outcome.ttft_ms is not None) == stream
+    assert "logprobs" not in asked
+    assert outcome.confidence is None
 
 
 def test_no_more_requests_run_at_once_than_the_release_says(tmp_path, url, provider):

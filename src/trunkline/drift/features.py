@@ -18,6 +18,7 @@ _MASKED = r"<(?:EMAIL|PHONE|IBAN|CARD)>"
 _WORDS = pl.col("text").str.to_lowercase().str.extract_all(r"\p{L}+")
 OTHER = "(another)"
 LABEL = "label:"
+DOUBT = "low_confidence"
 
 
 def vocabulary(texts: pl.Series) -> pl.Series:
@@ -72,6 +73,15 @@ def of_outputs(outputs: Sequence[str | None], task: Task) -> pl.DataFrame:
         values = [None if found is None else _value(found.get(field), allowed) for found in said]
         columns[LABEL + field] = pl.Series(values, dtype=pl.String)
     return pl.DataFrame(columns)
+
+
+def of_confidence(frame: pl.DataFrame) -> pl.DataFrame:
+    """``low_confidence``, the negative of a table's ``confidence`` (mean log-probability of a token).
+
+    Without that column, as in answers that were made before it was kept, it is null.
+    """
+    known = -pl.col("confidence") if "confidence" in frame.columns else pl.lit(None, pl.Float64)
+    return frame.with_columns(known.cast(pl.Float64).alias(DOUBT)).select(DOUBT)
 
 
 def refuses(output: str, answer: Answer) -> bool:

@@ -8,7 +8,7 @@ from trunkline.drift import judging
 from trunkline.drift.comparison import Compared
 from trunkline.drift.judging import Rule, Step
 from trunkline.drift.observed import Seen
-from trunkline.drift.watched import NAMES, Against, Watched
+from trunkline.drift.watched import NAMES, Watched
 from trunkline.records.monitoring import Kind, Signal
 from trunkline.verdict import Verdict
 from trunkline.words import change, number, plain, share
@@ -52,7 +52,7 @@ def compared(
     seen: Sequence[Seen],
     watched: Sequence[Watched],
     found: Mapping[str, Sequence[Step]],
-    missing: Mapping[Against, str],
+    missing: Mapping[str, str],
     rule: Rule,
 ) -> list[Signal]:
     """The newest window's signal of each thing that is compared with a reference.
@@ -61,14 +61,14 @@ def compared(
         seen: windows in order, at least one.
         watched: what was compared.
         found: by key: a step a window.
-        missing: why a reference is not there.
+        missing: by key: why something cannot be compared.
         rule: what decided.
     """
     return [_compared(thing, seen, found[thing.key], missing, rule) for thing in watched]
 
 
 def _compared(
-    thing: Watched, seen: Sequence[Seen], steps: Sequence[Step], missing: Mapping[Against, str], rule: Rule
+    thing: Watched, seen: Sequence[Seen], steps: Sequence[Step], missing: Mapping[str, str], rule: Rule
 ) -> Signal:
     step, newest = steps[-1], seen[-1]
     one = step.compared
@@ -92,11 +92,11 @@ def _compared(
     )
 
 
-def _why(thing: Watched, newest: Seen, n: int, missing: Mapping[Against, str], rule: Rule) -> str:
+def _why(thing: Watched, newest: Seen, n: int, missing: Mapping[str, str], rule: Rule) -> str:
     if not newest.conversations.height:
         return "no conversation came."
-    if thing.against in missing:
-        return f"{missing[thing.against]}."
+    if thing.key in missing:
+        return f"{missing[thing.key]}."
     if thing.against == "start" and newest.window.number < rule.first:
         return f"the release's first windows ({rule.first}) are what later ones are compared with."
     if n < rule.least:

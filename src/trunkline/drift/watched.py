@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from trunkline.drift.features import LABEL
+from trunkline.drift.features import DOUBT, LABEL
 from trunkline.records import Answer
 from trunkline.records.monitoring import Kind
 from trunkline.words import number, plain, share
@@ -30,6 +30,7 @@ _FEATURES: dict[str, tuple[Against, Form, str]] = {
     "long_outputs": ("holdout", "most", "answer longer than {amount} characters"),
     "no_format": ("holdout", "flag", "answer without the task's format"),
     "refusals": ("holdout", "flag", "answer that declines"),
+    DOUBT: ("holdout", "beyond", "answer whose tokens have a mean log-probability below {minus}"),
 }
 LABELS = "labels"
 

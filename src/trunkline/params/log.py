@@ -21,6 +21,7 @@ class LogParams(Section):
     customer: Form
     input: Form
     output: Form
+    confidence: bool
 
     @field_validator("database")
     @classmethod

@@ -18,6 +18,7 @@ Feature = Literal[
     "no_format",
     "refusals",
     "long_outputs",
+    "low_confidence",
 ]
 
 

@@ -98,6 +98,8 @@ class Outcome(Record):
         engine_model: the model that the engine says it is.
         engine_fingerprint: the engine's ``system_fingerprint``.
         finish_reason: such as ``eos_token`` or ``length``.
+        confidence: mean natural logarithm of the probability of the answer's tokens, with the one that ends it; None
+            where the engine does not tell all of them, or they were drawn and not the likeliest.
     """
 
     prediction: Id
@@ -115,6 +117,8 @@ class Outcome(Record):
     engine_model: Text | None
     engine_fingerprint: Text | None
     finish_reason: Text | None
+    # What waits in a spool may be older than this is.
+    confidence: FiniteFloat | None = None
 
 
 class Feedback(Record):

@@ -1,5 +1,6 @@
 """What is asked of an engine and what comes back, the same for every kind of engine."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
@@ -40,6 +41,11 @@ class Request:
     repetition_penalty: float = 1.0
     choices: tuple[str, ...] | None = None
     details: bool = False
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the model's likeliest token is taken each time, of those that are allowed."""
+        return self.temperature == 0 and self.repetition_penalty == 1
 
 
 class Token(NamedTuple):
@@ -101,6 +107,15 @@ class Completion:
     model: str | None = None
     fingerprint: str | None = None
     usd: float | None = None
+
+    @property
+    def confidence(self) -> float | None:
+        """Mean log-probability of the answer's tokens; None unless the engine tells that of every one."""
+        told = [token.logprob for token in self.tokens if token.logprob is not None]
+        if not told or len(told) != self.tokens_out:
+            return None
+        mean = math.fsum(told) / len(told)
+        return mean if math.isfinite(mean) else None
 
 
 class Chunk(NamedTuple):

@@ -14,6 +14,7 @@ from transformers import LogitsProcessorList
 from transformers.generation.continuous_batching.cb_logits_processors import ContinuousBatchingLogitsProcessorList
 from transformers.generation.continuous_batching.requests import FutureRequestState, RequestState
 
+from trunkline.clients.generation.batch import log_probability
 from trunkline.clients.generation.decoding import Node
 from trunkline.records.serving import Request
 
@@ -113,7 +114,7 @@ class Sampler(ContinuousBatchingLogitsProcessorList):
                 continue
             chosen = int(logits.argmax()) if sampling.plain else sampling.choose(logits, _tokens(state))
             if sampling.logprobs is not None:
-                sampling.logprobs.append(float(logits[chosen] - logits.logsumexp(-1)))
+                sampling.logprobs.append(float(log_probability(logits, torch.tensor(chosen, device=logits.device))))
             if not sampling.plain:
                 logits.fill_(-torch.inf)
                 logits[chosen] = 0.0

@@ -29,6 +29,7 @@ class Generation(NamedTuple):
         seconds: its share of the time that its batch took: what one answer costs where many are asked for.
         nll: mean negative log-likelihood (nats) a token of the reference answer; None where it was not asked
             for, or the model does not tell.
+        confidence: mean log-probability (nats) of a token of the answer, with the one that ends it: 0 is certain.
     """
 
     output: str
@@ -37,6 +38,7 @@ class Generation(NamedTuple):
     latency_ms: float
     seconds: float
     nll: float | None
+    confidence: float
 
 
 class LocalGenerator:
@@ -123,8 +125,9 @@ class LocalGenerator:
                 latency_ms=(finished - start) * 1000,
                 seconds=elapsed / len(prompts),
                 nll=nll,
+                confidence=likelihood / len(tokens),
             )
-            for prompt, nll, (tokens, finished) in rows
+            for prompt, nll, (tokens, finished, likelihood) in rows
         ]
 
     @torch.inference_mode()

@@ -63,13 +63,13 @@ class SharedBatch:
 
     def log_likelihood(self, tokens: Tokens, first: Tensor) -> Tensor:
         """See Batch."""
-        total = _log_probability(first, torch.tensor([row[0] for row in tokens], device=self._device))
+        total = log_probability(first, torch.tensor([row[0] for row in tokens], device=self._device))
         valid, lengths = self._valid, self._lengths
         given, wanted = [row[:-1] for row in tokens], [row[1:] for row in tokens]
         (ids, fresh), (targets, _) = self._aligned(given), self._aligned(wanted)
         for rows, part in _parts(given, _CHUNK_LOGITS // first.shape[1]):
             logits = self._run(ids[:rows, part], fresh[:, part], keep=ids.shape[1])
-            total[:rows] += (_log_probability(logits, targets[:rows, part]) * fresh[:rows, part]).sum(1)
+            total[:rows] += (log_probability(logits, targets[:rows, part]) * fresh[:rows, part]).sum(1)
         if ids.shape[1]:
             self._cache.crop(-ids.shape[1])
         self._valid, self._lengths = valid, lengths
@@ -154,7 +154,7 @@ class OneByOne:
             after = logits[None]
             if len(row) > 1:
                 after = torch.cat([after, self._run(row[:-1], copy.deepcopy(cache), 0)[0]])
-            totals.append(_log_probability(after, torch.tensor(row, device=first.device)).sum())
+            totals.append(log_probability(after, torch.tensor(row, device=first.device)).sum())
         return torch.stack(totals)
 
     def select(self, rows: list[int]) -> None:
@@ -167,7 +167,7 @@ class OneByOne:
         return logits
 
 
-def _log_probability(logits: Tensor, targets: Tensor) -> Tensor:
+def log_probability(logits: Tensor, targets: Tensor) -> Tensor:
     """Log-probability of each target under ``logits[..., vocabulary]``."""
     logits = logits.float()
     return logits.gather(-1, targets[..., None])[..., 0] - logits.logsumexp(-1)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trunkline.clients.generation.batch import Batch
+from trunkline.clients.generation.batch import Batch, log_probability
 
 # A batch drops finished rows when they are at least this share of it: dropping copies the others' cache.
 _FINISHED = 1 / 8
@@ -16,10 +16,15 @@ Node = dict[int, "Node"]
 
 
 class Written(NamedTuple):
-    """The tokens of one answer, with the one that ends it, and when (``time.perf_counter``) they were there."""
+    """The tokens of one answer, with the one that ends it, and when (``time.perf_counter``) they were there.
+
+    Attributes:
+        likelihood: their log-likelihood (nats) under the model, whatever it was allowed to say.
+    """
 
     tokens: list[int]
     finished: float
+    likelihood: float
 
 
 def greedy(batch: Batch, logits: Tensor, stops: frozenset[int], limit: int) -> list[Written]:
@@ -32,20 +37,23 @@ def greedy(batch: Batch, logits: Tensor, stops: frozenset[int], limit: int) -> l
         limit: the largest number of tokens.
     """
     tokens: list[list[int]] = [[] for _ in range(len(logits))]
-    finished = [0.0] * len(tokens)
+    finished, likelihoods = [0.0] * len(tokens), [0.0] * len(tokens)
     rows = list(range(len(tokens)))  # the answer of each row still in the batch
     while True:
         # max() finds the first of equals, as argmax() does, several times faster.
-        chosen = logits.max(-1).indices.tolist()
+        best = logits.max(-1).indices
+        chosen = best.tolist()
         now = time.perf_counter()
-        for row, token in zip(rows, chosen, strict=True):
+        likely = log_probability(logits, best).tolist()
+        for row, token, found in zip(rows, chosen, likely, strict=True):
             if not finished[row]:
                 tokens[row].append(token)
+                likelihoods[row] += found
                 if token in stops or len(tokens[row]) == limit:
                     finished[row] = now
         kept = [place for place, row in enumerate(rows) if not finished[row]]
         if not kept:
-            return [Written(*answer) for answer in zip(tokens, finished, strict=True)]
+            return [Written(*answer) for answer in zip(tokens, finished, likelihoods, strict=True)]
         if len(kept) <= (1 - _FINISHED) * len(rows):
             batch.select(kept)
             rows, chosen = [rows[place] for place in kept], [chosen[place] for place in kept]
@@ -65,6 +73,7 @@ def constrained(batch: Batch, logits: Tensor, root: Node) -> list[Written]:
     opening, start = _forced(root)
     tokens = [list(opening) for _ in range(len(logits))]
     finished = [time.perf_counter()] * len(tokens)
+    likelihoods = batch.log_likelihood(tokens, logits).tolist() if opening else [0.0] * len(tokens)
     nodes = [start] * len(tokens)
     rows = list(range(len(tokens))) if start else []
     if rows and opening:
@@ -78,6 +87,9 @@ def constrained(batch: Batch, logits: Tensor, root: Node) -> list[Written]:
             runs.append([token, *rest])
             tokens[row] += runs[-1]
             finished[row] = now
+        # Before the rows go on: what is forced was not asked of the model, and how likely it was is not known yet.
+        for row, found in zip(rows, batch.log_likelihood(runs, logits).tolist(), strict=True):
+            likelihoods[row] += found
         kept = [place for place, row in enumerate(rows) if nodes[row]]
         if not kept:
             break
@@ -85,7 +97,7 @@ def constrained(batch: Batch, logits: Tensor, root: Node) -> list[Written]:
             batch.select(kept)
         rows = [rows[place] for place in kept]
         logits = batch.extend([runs[place] for place in kept])
-    return [Written(*answer) for answer in zip(tokens, finished, strict=True)]
+    return [Written(*answer) for answer in zip(tokens, finished, likelihoods, strict=True)]
 
 
 def trie(answers: Iterable[list[int]]) -> Node:

@@ -47,6 +47,7 @@ _MEASURED: dict[str, Any] = {
     "engine_model": pl.String,
     "engine_fingerprint": pl.String,
     "finish_reason": pl.String,
+    "confidence": pl.Float64,
     "empty": pl.Boolean,
 }
 # What is asked of a table by another name, or computed there.

@@ -28,6 +28,7 @@ _NUMBERS: dict[str, tuple[sa.ColumnElement[Any], Any]] = {
     "findings": (sa.cast(outcomes.c.findings, sa.Text), pl.String),
     "engine_model": (outcomes.c.engine_model, pl.String),
     "engine_fingerprint": (outcomes.c.engine_fingerprint, pl.String),
+    "confidence": (outcomes.c.confidence, pl.Float64),
 }
 _SAID: dict[str, tuple[sa.ColumnElement[Any], Any]] = {
     "prediction": (assignments.c.prediction, pl.String),
@@ -49,7 +50,7 @@ def pieces(database: Database, selection: Selection) -> Iterator[pl.DataFrame]:
 
     Returns:
         ``prediction unit status error latency_ms ttft_ms tokens_in tokens_out usd findings engine_model
-        engine_fingerprint``; null where there is no outcome.
+        engine_fingerprint confidence``; null where there is no outcome.
     """
     with connection.transaction(database.engine, reads=True) as open_:
         found_by = [assignments.c.prediction == outcomes.c.prediction, *_range(open_, selection)]

@@ -51,6 +51,7 @@ outcomes = sa.Table(
     sa.Column("engine_model", sa.Text),
     sa.Column("engine_fingerprint", sa.Text),
     sa.Column("finish_reason", sa.Text),
+    sa.Column("confidence", sa.Double),
     sa.Index("outcome_time", "time"),
 )
 feedback = sa.Table(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import polars as pl
 
 from trunkline.clients import predictions
-from trunkline.drift import judging, quality, signals, watched, windows
+from trunkline.drift import features, judging, quality, signals, watched, windows
 from trunkline.drift.judging import Rule, Step
 from trunkline.drift.observed import Seen
 from trunkline.drift.quality import Track
@@ -72,7 +72,9 @@ def look(params: Params, release: Served, until: datetime) -> Looked:
         tables = _tables(known, start)
         steps = judging.series(seen, things, tables, rule)
         track = None if known.proven is None else quality.track(seen, known.proven, rule)
-        told = judged.told(signals.compared(seen, things, steps, _missing(known, params), rule), seen, tables, rule)
+        told = judged.told(
+            signals.compared(seen, things, steps, _missing(known, params, things), rule), seen, tables, rule
+        )
         told.append(quality.signal(seen, known.proven, track, known.unproven, rule))
         told.append(signals.cost(seen, settings.usd_per_1000, rule))
         told.append(signals.provider(every, rule.first, release.name, release.before, _recorded(release)))
@@ -116,14 +118,20 @@ def _tables(known: Reference, start: Sequence[Seen]) -> dict[Against, pl.DataFra
     return tables
 
 
-def _missing(known: Reference, params: Params) -> dict[Against, str]:
-    """Why nothing can be compared with a reference: it is not here, or the log keeps no such texts."""
+def _missing(known: Reference, params: Params, things: Sequence[Watched]) -> dict[str, str]:
+    """Why a thing cannot be compared, by its key: its reference is not here, or the log does not keep it."""
     log = params.serve.log
-    missing = dict(known.missing)
     forms: dict[Against, tuple[str, str]] = {"training": ("input", log.input), "holdout": ("output", log.output)}
-    for against, (name, form) in forms.items():
-        if form != "text":
-            missing[against] = f"serve.log.{name} is {form}: the log holds no such text"
+    missing = {}
+    for thing in things:
+        name, form = forms.get(thing.against, ("", "text"))
+        if thing.against in known.missing:
+            missing[thing.key] = known.missing[thing.against]
+        if thing.column == features.DOUBT:
+            if not log.confidence:
+                missing[thing.key] = "serve.log.confidence is false: engines are not asked how sure the model is"
+        elif form != "text":
+            missing[thing.key] = f"serve.log.{name} is {form}: the log holds no such text"
     return missing
 
 

@@ -68,7 +68,7 @@ def _featured(database: Database, drawn: pl.DataFrame, said: pl.DataFrame, ruler
     there = predictions.texts(database, drawn["prediction"].to_list())
     for more in (thought, there):
         drawn = drawn.join(more, on="prediction", how="left", maintain_order="left")
-    table = drawn.drop("input", "output")
+    table = drawn.drop("input", "output").hstack(features.of_confidence(drawn))
     log = ruler.params.serve.log
     if log.input == "text" and ruler.known is not None:
         texts = pl.Series([_transformed(text, ruler.task) for text in drawn["input"]], dtype=pl.String)

@@ -59,7 +59,8 @@ def gather(manifest: Manifest, params: Params) -> Reference:
             missing["training"] = error.problem
         try:
             answered = answers(manifest, places, table(HOLDOUT, manifest, places))
-            tables["holdout"] = features.of_outputs(answered["output"].to_list(), manifest.task)
+            said = features.of_outputs(answered["output"].to_list(), manifest.task)
+            tables["holdout"] = said.hstack(features.of_confidence(answered))
             proven = _proven(answered, params)
             unproven = "" if proven else f"the holdout has no {params.gate.primary} between 0 and 1."
         except Error as error:

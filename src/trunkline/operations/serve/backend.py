@@ -29,6 +29,7 @@ class Backend:
         problem: why it must get no traffic; None while it proves its release.
         waiting: requests that wait for it.
         running: requests that it is answering.
+        tells: whether it is asked how sure the model is of its answers.
     """
 
     def __init__(self, release: Release, settings: EngineParams, serve: ServeParams) -> None:
@@ -41,6 +42,8 @@ class Backend:
         self.engine, self._proof, at_once = _connected(release, settings, serve)
         self.problem: Problem | None = Problem("unproven", "its engine was not asked yet")
         self.waiting = self.running = 0
+        # A provider may refuse that, and the holdout's answers tell nothing to compare it with.
+        self.tells = serve.log.confidence and release.provider is None
         self._limits = serve.gateway
         self._slots = asyncio.Semaphore(at_once)
         self._look = asyncio.Event()

@@ -53,6 +53,7 @@ class Exchange:
         self._prediction = ""
         self._findings: list[Finding] = []
         self._first: float | None = None
+        self._measures = False
         self._completion: Completion | None = None
 
     def assign(self, prediction: str, asker: Asker, shadow_of: str | None = None) -> None:
@@ -97,7 +98,7 @@ class Exchange:
         async with self._slot():
             completion = await self.assigned.backend.engine.complete(request)
         self._judge(completion)
-        return completion
+        return completion if asked.details else replace(completion, tokens=())
 
     async def stream(self, asked: Request) -> AsyncGenerator[Chunk, None]:
         """The answer as it is written; held back as a whole where a guard may refuse it. See `complete`."""
@@ -111,10 +112,13 @@ class Exchange:
                     self._first = time.perf_counter()
                 if chunk.end is not None:
                     self._judge(chunk.end)
+                shown = chunk if asked.details else _without_tokens(chunk)
+                if not any(shown):
+                    continue
                 if holds:
-                    held.append(chunk)
+                    held.append(shown)
                 else:
-                    yield chunk
+                    yield shown
         for chunk in held:
             yield chunk
 
@@ -158,10 +162,11 @@ class Exchange:
         found = self._completion
         names = ("tokens_in", "tokens_out", "usd", "output", "format_ok", "engine_model", "engine_fingerprint")
         if found is None:
-            return dict.fromkeys((*names, "finish_reason"))
+            return dict.fromkeys((*names, "finish_reason", "confidence"))
         usable = probes.usable(found.text, self.assigned.backend.release.task)
         said = (found.tokens_in, found.tokens_out, found.usd, found.text, usable, found.model, found.fingerprint)
-        return {**dict(zip(names, said, strict=True)), "finish_reason": found.finish}
+        confidence = found.confidence if self._measures else None
+        return {**dict(zip(names, said, strict=True)), "finish_reason": found.finish, "confidence": confidence}
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
@@ -181,7 +186,9 @@ class Exchange:
             # Reading it takes tens of milliseconds, in which others are to be answered too.
             prompt = await asyncio.to_thread(self._prepare)
         choices = backend.release.choices if asked.choices is None else asked.choices
-        return replace(asked, prompt=prompt, choices=choices)
+        # The holdout's answers, which others are compared with, are greedy.
+        self._measures = backend.tells and asked.greedy
+        return replace(asked, prompt=prompt, choices=choices, details=asked.details or self._measures)
 
     def _prepare(self) -> tuple[Mapping[str, str], ...]:
         self._guard("input", "", 422)
@@ -201,3 +208,8 @@ class Exchange:
         if decision.action == "block":
             name = decision.findings[-1].id.partition(":")[0]
             raise Refused(status, "guard", f"the {on} is refused by {name}", "guard")
+
+
+def _without_tokens(chunk: Chunk) -> Chunk:
+    """What a client gets that did not ask for tokens; may be nothing."""
+    return Chunk(chunk.text, (), None if chunk.end is None else replace(chunk.end, tokens=()))

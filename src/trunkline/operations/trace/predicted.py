@@ -55,6 +55,7 @@ def _outcome(end: Outcome) -> str:
         None if end.usd is None else f"{end.usd:.3g} USD",
         None if end.format_ok is None else "right format" if end.format_ok else "wrong format",
         None if end.finish_reason is None else f"ended by {end.finish_reason}",
+        None if end.confidence is None else f"confidence {end.confidence:.3g}",
     ]
     return ", ".join(part for part in parts if part is not None)
 

@@ -32,6 +32,7 @@ _SCHEMA = {
     "seconds": pl.Float64,
     "usd": pl.Float64,
     "nll": pl.Float64,
+    "confidence": pl.Float64,
 }
 
 _log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class Respondent:
     """One side that answers as many of its questions, from the first on, as it is asked for.
 
     Attributes:
-        frame: PREDICTION_COLUMNS, ``seconds`` and ``nll`` of the questions answered so far.
+        frame: PREDICTION_COLUMNS, ``seconds``, ``nll`` and ``confidence`` of the questions answered so far.
         reused: whether all of them are the last run's.
     """
 

@@ -65,7 +65,7 @@ class Hosted:
         max_new_tokens: int,
         show: Callable[[int, str], None],
     ) -> pl.DataFrame:
-        """Answer each conversation, greedy; ``nll`` is not known, and tokens and price are as the provider counts.
+        """Answer each conversation, greedy; ``nll`` and ``confidence`` are not known, the rest as the provider counts.
 
         Args:
             conversations: chat messages ``{"role", "content"}``.
@@ -92,8 +92,15 @@ class Hosted:
                 "seconds": (time.perf_counter() - start) / max(len(answers), 1),
                 "usd": [answer.usd for answer in answers],
                 "nll": None,
+                "confidence": None,
             },
-            schema_overrides={"tokens_in": pl.Int64, "tokens_out": pl.Int64, "usd": pl.Float64, "nll": pl.Float64},
+            schema_overrides={
+                "tokens_in": pl.Int64,
+                "tokens_out": pl.Int64,
+                "usd": pl.Float64,
+                "nll": pl.Float64,
+                "confidence": pl.Float64,
+            },
         )
 
     def check(self) -> Check:
