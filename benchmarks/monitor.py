@@ -50,6 +50,7 @@ def batches(rows: int) -> Iterator[dict[str, list[tuple[Any, ...]]]]:
     rng = np.random.default_rng(1)
     texts, intents = monitored.messages(20_000, rng)
     answers = [monitored.said(monitored.answer(intent), rng) for intent in intents]
+    sure = monitored.confidences(texts, rng)
     start = int(monitored.START.timestamp() * _SECOND)
     for first in range(0, rows, AT_ONCE):
         count = min(AT_ONCE, rows - first)
@@ -67,8 +68,8 @@ def batches(rows: int) -> Iterator[dict[str, list[tuple[Any, ...]]]]:
         for id, t, unit, at, ms, chance in zip(ids, times, units, drawn, latency, chances, strict=True):
             failed = chance[0] < 0.01
             name = ("stable", 0.0, None, monitored.RELEASE, "production")
-            assigned.append((id, t, f"conversation-{unit}", f"c-{unit // 2}", *name, texts[at], False))
-            engine = (None, None, None) if failed else ("m", "fp-1", "stop")
+            assigned.append((id, t, f"conversation-{unit}", f"c-{unit // 2}", *name, texts[at], False, None))
+            engine = (None, None, None, None) if failed else ("m", "fp-1", "stop", sure[at])
             found = f'["pii@1:{id[-12:]}"]' if chance[1] < 0.05 else "[]"
             paid = (None, None, None, None, None) if failed else (ms / 3, 190, 24, 1e-5, answers[at])
             last = (None if failed else True, found, *engine)
