@@ -5,7 +5,6 @@ A step is imported only when it runs, so ``--help`` does not load torch.
 
 import argparse
 import logging
-import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -51,8 +50,8 @@ def main(argv: list[str] | None = None) -> int:
         return _run(arguments)
     except Error as error:
         print(f"error: {error.problem}\nhint: {error.hint}", file=sys.stderr)
-        if os.environ.get("GITHUB_ACTIONS") == "true":
-            print("::error::" + error.problem.replace("%", "%25").replace("\n", "%0A"), file=sys.stderr)
+        # Only here: most runs need nothing of GitHub.
+        import_module("trunkline.clients.github.workflow").annotate("error", error.problem)
         return EXIT_ERROR
 
 

@@ -8,6 +8,7 @@ from typing import NoReturn
 from aiohttp import web
 
 from trunkline.errors import Error
+from trunkline.records.serving import Failure
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -64,10 +65,11 @@ def answer(app: web.Application, place: socket.socket, drain: float, ready: Call
     )
 
 
-async def content(request: web.Request) -> bytes | None:
-    """The body of a request; None where it is not encoded as its headers say, and the connection ends then.
+async def content(request: web.Request) -> bytes:
+    """The body of a request.
 
     Raises:
+        Failure: it is not encoded as its headers say, and the connection ends then.
         web.HTTPRequestEntityTooLarge: it is too large.
     """
     try:
@@ -76,7 +78,7 @@ async def content(request: web.Request) -> bytes | None:
         # aiohttp would try to read the rest, and take it for a fault that it cannot.
         request.content.feed_eof()
         request.protocol.close()
-        return None
+        raise Failure("invalid", "the body is not encoded as its headers say") from None
 
 
 def give_up(request: web.Request) -> NoReturn:

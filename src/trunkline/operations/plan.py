@@ -48,7 +48,7 @@ def run(params: Params, base: str | None = None) -> str:
         return "nothing has changed: there is nothing to run"
     lines = [f"{stage:<12}{reason}" for stage, found in reasons.items() for reason in found]
     if vain:
-        workflow.warn("\n".join(vain))
+        workflow.annotate("warning", "\n".join(vain))
         return "\n".join([*lines, *vain, "inconclusive: nothing is run before that is mended"])
     if trains:
         lines.append(_expected(params, spent))

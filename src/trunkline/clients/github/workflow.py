@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -137,10 +138,10 @@ def set_outputs(**values: str) -> None:
         _append(_OUTPUT, name, "".join(f"{key}={value}\n" for key, value in values.items()))
 
 
-def warn(text: str) -> None:
-    """Show a warning on the page of the job's run; outside GitHub Actions do nothing."""
+def annotate(kind: Literal["error", "warning"], text: str) -> None:
+    """Show this on the page of the job's run; outside GitHub Actions do nothing."""
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        print("::warning::" + text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"), file=sys.stderr)
+        print(f"::{kind}::" + text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"), file=sys.stderr)
 
 
 def _append(variable: str, name: str, text: str) -> None:

@@ -39,7 +39,7 @@ def tags(settings: Settings, repository: Repository, where: Place) -> Diagnosis:
     active = [ruleset for ruleset in settings.tag_rulesets() if ruleset.enforcement == "active"]
     for tag in TAGS:
         there = {rule.type for ruleset in active if _is_for(tag, ruleset) for rule in ruleset.rules}
-        lacking = {name: sorted(rules - there) for name, rules in TAG_RULES.items() if rules - there}
+        lacking = _lacking(TAG_RULES, there)
         if lacking:
             shown = tag.removeprefix("refs/tags/")
             found = f"a tag such as {shown} has no rule against its {_kinds(lacking)} by anyone"
@@ -50,11 +50,16 @@ def tags(settings: Settings, repository: Repository, where: Place) -> Diagnosis:
 def environments(settings: Settings, repository: Repository, where: Place) -> Diagnosis:
     """What serves is written by a release alone, and what has served by nobody."""
     there = {rule.type for rule in settings.branch_rules(ENVIRONMENT_BRANCH)}
-    lacking = {name: sorted(rules - there) for name, rules in WRITTEN_BY_RELEASES.items() if rules - there}
+    lacking = _lacking(WRITTEN_BY_RELEASES, there)
     if lacking:
         found = f"{ENVIRONMENT_BRANCH} has no rule against its {_kinds(lacking)} by anyone"
         return failed("env rules", found, _post(where, lacking))
     return passed("env rules", "only a release's key and administrators write env/*, and nobody rewrites it")
+
+
+def _lacking(wanted: Mapping[str, set[str]], there: set[str]) -> dict[str, list[str]]:
+    """By ruleset: the rules that are not there."""
+    return {name: sorted(rules - there) for name, rules in wanted.items() if rules - there}
 
 
 def _kinds(lacking: Mapping[str, Sequence[str]]) -> str:

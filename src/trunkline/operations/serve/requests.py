@@ -33,8 +33,6 @@ async def body(request: web.Request, seconds: float) -> dict[str, object]:
             content = await listening.content(request)
     except TimeoutError:
         raise Refused(408, "validation", f"the body does not come within {seconds:g} seconds", "slow") from None
-    if content is None:
-        raise Failure("invalid", "the body is not encoded as its headers say")
     try:
         found = orjson.loads(content)
     except orjson.JSONDecodeError as error:
