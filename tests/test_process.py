@@ -36,7 +36,7 @@ def test_a_stage_dies_with_its_parent():
     assert alive(pid)
     started.kill()
     started.wait()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not alive(pid)

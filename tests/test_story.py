@@ -5,6 +5,7 @@ It plays with a tiny model in seconds; test_real_model.py fine-tunes the real on
 
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -163,16 +164,29 @@ def test_a_run_killed_in_every_stage_ends_as_if_nothing_had_happened(scratch, fi
             ["dvc", "repro"], cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         child = wait_for(folder, stage, running)
-        running.kill()
-        running.wait()
-        deadline = time.monotonic() + 10
-        while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert not Path(f"/proc/{child}").exists(), f"{stage} outlived DVC"
+        assert dies_with(running, child), f"{stage} outlived DVC"
     done = repro(folder)
     assert done.returncode == 0, done.stderr[-3000:]
     assert results(folder) == results(finished)
     assert not list(folder.rglob("*.partial-*"))
+
+
+def dies_with(running: subprocess.Popen, child: int) -> bool:
+    """Kill a run; whether its stage, stopped so that it cannot end by itself, is killed with it.
+
+    It has a minute, as a killed process first completes the write to disk that it is in.
+    """
+    stage = os.pidfd_open(child)
+    try:
+        os.kill(child, signal.SIGSTOP)
+        running.kill()
+        running.wait()
+        if select.select([stage], [], [], 60)[0]:
+            return True
+        os.kill(child, signal.SIGKILL)
+        return False
+    finally:
+        os.close(stage)
 
 
 def wait_for(folder: Path, stage: str, running: subprocess.Popen) -> int:
