@@ -169,6 +169,12 @@ def test_nan_is_an_error(project):
         run(project)
 
 
+def test_a_score_that_is_text_is_an_error(project):
+    edit("candidate", score_exact_match=pl.lit("high"))
+    with pytest.raises(Error, match="the scores exact_match are not numbers"):
+        run(project)
+
+
 @pytest.mark.parametrize("side", ["production", "candidate"])
 def test_a_missing_side_is_an_error(project, side):
     (PREDICTIONS / f"{side}.parquet").unlink()

@@ -104,7 +104,7 @@ def test_a_prompt_that_never_shows_the_message_is_refused(project):
         features.run(starter.settings(project, features__prompt="mute.jinja"))
 
 
-@pytest.mark.parametrize("content", [None, b"", b"PAR1", "truncated", "columns"])
+@pytest.mark.parametrize("content", [None, b"", b"PAR1", "truncated", "columns", "numbers"])
 def test_damaged_examples_are_refused(project, content):
     path = features.EXAMPLES
     if content is None:
@@ -113,9 +113,11 @@ def test_damaged_examples_are_refused(project, content):
         path.write_bytes(path.read_bytes()[:-100])
     elif content == "columns":
         files.write_table(path, pl.read_parquet(path).drop("customer"))
+    elif content == "numbers":
+        files.write_table(path, pl.read_parquet(path).with_columns(message=pl.lit(1)))
     else:
         path.write_bytes(content)
-    with pytest.raises(Error, match=r"not found|damaged|lacks the columns"):
+    with pytest.raises(Error, match=r"not found|damaged|lacks the columns|column message has values that are not text"):
         features.run(starter.settings(project))
 
 

@@ -97,6 +97,32 @@ def test_a_table_without_the_columns_or_rows_is_an_error(tmp_path):
         files.read_table(path, ("a",))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("answer", pl.lit(1), "text"),
+        ("answer", pl.lit(None, pl.String), "text"),
+        ("customer", pl.lit("a", pl.Categorical), "text"),
+        ("tokens_out", pl.lit("3"), "numbers"),
+        ("usd", pl.lit(None, pl.Float64), None),
+        ("channel", pl.lit(["app"]), "single values"),
+        ("channel", pl.lit(b"app"), "single values"),
+        ("channel", pl.lit(None, pl.String), None),
+        ("score", pl.lit("a slice of this name"), None),
+    ],
+)
+def test_columns_hold_what_records_says_and_a_users_own_any_value(tmp_path, name, value, said):
+    path = tmp_path / "t.parquet"
+    good = {"answer": "a", "customer": "c", "tokens_out": 3, "usd": 0.1, "channel": "app"}
+    files.write_table(path, pl.DataFrame({key: [one] for key, one in good.items()}).with_columns(value.alias(name)))
+    asked = (("answer", "customer", "tokens_out", "usd"), ("channel",))
+    if said is None:
+        assert files.read_table(path, *asked).height == 1
+    else:
+        with pytest.raises(Error, match=f"t.parquet: column {name} has values that are not {said}"):
+            files.read_table(path, *asked)
+
+
 def test_several_files_have_one_hash(tmp_path):
     assert files.combined({"a": "1"}) == "1"
     assert files.combined({"a": "1", "b": "2"}) == files.combined({"b": "2", "a": "1"})

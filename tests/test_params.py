@@ -104,6 +104,8 @@ def test_a_mistake_is_named(tmp_path, changes, said):
         (b"train: \xff\xfe", "not valid YAML"),
         (b"train: 2026-13-45", "not valid YAML"),
         (b"[" * 400, "not valid YAML"),
+        (b"train: {seed: 0, epochs: 1, seed: 1}", "seed is written twice"),
+        (b"train: {}\nbase: {}\ntrain: {}\n", "train is written twice\n.*line 3"),
         (b"", "the whole file"),
         (b"- a\n- b\n", "the whole file"),
     ],

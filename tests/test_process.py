@@ -58,3 +58,9 @@ def test_a_lock_is_held_by_one_and_freed_however_its_holder_ends(tmp_path, monke
     holder.wait()
     with process.alone("train"):
         pass
+
+
+def test_a_lock_that_cannot_be_written_is_one_error(tmp_path):
+    (tmp_path / "locks").write_text("a file where a folder should be")
+    with pytest.raises(Error, match="cannot write .*train.lock"), process.alone("train", tmp_path / "locks"):
+        pass

@@ -20,7 +20,12 @@ def test_its_transforms_are_registered_and_loading_twice_is_harmless(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "is not a Python file"), ("def f(:\n", "SyntaxError"), ("1 / 0\n", "ZeroDivisionError: division by zero")],
+    [
+        (None, "is not a Python file"),
+        ("def f(:\n", "SyntaxError"),
+        ("1 / 0\n", "ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit(0)\n", "SystemExit: 0"),
+    ],
 )
 def test_a_broken_module_is_the_users_to_fix(tmp_path, content, said):
     path = tmp_path / "project.py"

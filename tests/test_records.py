@@ -45,6 +45,11 @@ def test_a_missing_record_is_an_error(tmp_path):
         Production.read(tmp_path / "production.json")
 
 
+def test_a_folder_in_its_place_is_an_error(tmp_path):
+    with pytest.raises(Error, match=f"cannot read {tmp_path}: Is a directory"):
+        Production.read(tmp_path)
+
+
 @given(st.lists(st.sampled_from(Verdict)))
 def test_a_report_is_as_bad_as_its_worst_check_and_inconclusive_without_one(verdicts):
     checks = tuple(Check(name="c", verdict=v, value=None, limit=None, message="") for v in verdicts)

@@ -6,13 +6,20 @@ A killed writer leaves only ``.<name>.partial-<pid>``, which the next writer of 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 
 from trunkline.errors import Error
+from trunkline.records import NUMBER_COLUMNS, TEXT_COLUMNS
+
+_KINDS: dict[str, Callable[[pl.Series], bool]] = {
+    "text": lambda column: column.dtype == pl.String and not column.null_count(),
+    "numbers": lambda column: column.dtype.is_numeric() or column.dtype == pl.Null,
+    "single values": lambda column: not column.dtype.is_nested() and column.dtype != pl.Binary,
+}
 
 
 @contextmanager
@@ -66,20 +73,34 @@ def write_table(path: Path, frame: pl.DataFrame) -> None:
         frame.write_parquet(partial)
 
 
-def read_table(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
+def read_table(path: Path, columns: tuple[str, ...], others: tuple[str, ...] = ()) -> pl.DataFrame:
     """Read a Parquet file that a stage wrote.
 
+    Args:
+        path: of the file.
+        columns: names of `records`, which hold what is said there.
+        others: names of the user's own, such as the slices.
+
     Raises:
-        Error: it is missing, damaged, has no rows, or lacks one of ``columns``.
+        Error: it is missing, damaged, has no rows, lacks one of these columns, or one holds what it must not.
     """
     hint = f"run `dvc repro` to write {path} again"
     frame = read_parquet(path, hint)
-    missing = [name for name in columns if name not in frame.columns]
+    missing = [name for name in (*columns, *others) if name not in frame.columns]
     if missing:
         raise Error(f"{path} lacks the columns {missing}", hint)
     if frame.is_empty():
         raise Error(f"{path} has no rows", "see reports/data.md for the rows that were rejected")
+    for column in frame.iter_columns():
+        kind = _kind(column.name) if column.name in columns else "single values"
+        if not _KINDS[kind](column):
+            raise Error(f"{path}: column {column.name} has values that are not {kind}", hint)
     return frame
+
+
+def _kind(name: str) -> str:
+    """What a column of this name holds; of a user's own, such as a slice, only that a value is one."""
+    return "text" if name in TEXT_COLUMNS else "numbers" if name in NUMBER_COLUMNS else "single values"
 
 
 def read_parquet(path: Path, hint: str) -> pl.DataFrame:

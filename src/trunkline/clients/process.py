@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from trunkline.errors import Error
 
@@ -37,14 +38,13 @@ def alone(name: str, folder: Path = LOCKS) -> Iterator[None]:
     Processes that torchrun started together share the lock that their first one holds.
 
     Raises:
-        Error: another process holds it.
+        Error: another process holds it, or it cannot be written.
     """
     if os.environ.get("RANK", "0") != "0":
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.lock"
-    with path.open("a+") as file:
+    with _opened(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -55,3 +55,11 @@ def alone(name: str, folder: Path = LOCKS) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+")
+    except OSError as error:
+        raise Error(f"cannot write {path}: {error.strerror}", "correct the permissions of this folder") from None

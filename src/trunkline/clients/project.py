@@ -26,5 +26,5 @@ def load(path: str) -> None:
         spec.loader.exec_module(module)
     except Error:
         raise
-    except Exception as error:  # whatever the user's code raises is the user's to fix
+    except (Exception, SystemExit) as error:  # whatever the user's code raises is the user's to fix
         raise Error(f"{path} cannot be imported: {type(error).__name__}: {error}", hint) from error

@@ -40,7 +40,7 @@ def pair(answered: Answered) -> dict[str, Paired]:
     """The scorers that both sides have, by name.
 
     Raises:
-        Error: a scorer is unknown, or a score is NaN or infinite.
+        Error: a scorer is unknown, or a score is no number, NaN or infinite.
     """
     tables = answered.predictions
     names = set.intersection(*({name for name in table.columns} for table in tables.values()))
@@ -48,6 +48,8 @@ def pair(answered: Answered) -> dict[str, Paired]:
     found = {}
     for scorer in scoring.find(scored):
         column = SCORE_PREFIX + scorer.name
+        if any(not tables[side][column].dtype.is_numeric() and tables[side][column].count() for side in SIDES):
+            raise Error(f"the scores {scorer.name} are not numbers", "run `dvc repro evaluate` to score again")
         rows = answered.examples.with_columns(tables[side][column].cast(pl.Float64).alias(side) for side in SIDES)
         both = rows.drop_nulls(SIDES)
         if both.select(pl.any_horizontal(pl.col(SIDES).is_finite().not_().any())).item():

@@ -3,11 +3,13 @@
 PyYAML reads YAML 1.1 and DVC 1.2: write ``1.0e-4``, not ``1e-4``, which YAML 1.1 takes for text.
 """
 
+from collections.abc import Hashable
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+from yaml.constructor import ConstructorError
 
 from trunkline.errors import Error
 from trunkline.params.judging import DrillParams, EvaluateParams, GateParams
@@ -30,6 +32,18 @@ __all__ = [
     "load",
     "load_plan",
 ]
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is written twice, as DVC does; YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise ConstructorError(None, None, f"{key.value} is written twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def load(path: Path) -> Params:
@@ -62,7 +76,7 @@ def load_plan(path: Path) -> Plan:
 
 def _content(path: Path, hint: str) -> object:
     try:
-        content: object = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: object = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - it is a SafeLoader
     except FileNotFoundError:
         raise Error(f"{path} not found", hint) from None
     except OSError as error:

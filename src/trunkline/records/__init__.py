@@ -24,6 +24,9 @@ INPUT_COLUMN = "input"
 PREDICTION_COLUMNS = ("id", "output", "tokens_in", "tokens_out", "latency_ms", "usd")
 # data/predictions/<side>_probes.parquet; `metric` is what a probe counts for, `score` 1 where the model failed it.
 PROBE_COLUMNS = ("id", "metric", "message", "output", "score")
+# Which of all these are text in every row, and which are numbers where they have a value.
+TEXT_COLUMNS = (*(name for name in EXAMPLE_COLUMNS if name != "time"), INPUT_COLUMN, "output", "metric")
+NUMBER_COLUMNS = (*PREDICTION_COLUMNS[2:], "score")
 # Of examples that features planted; none of them was in the raw data.
 CANARIES = "canaries"
 # What a canary counts for that the model knows by heart; only the candidate is asked.
@@ -83,13 +86,15 @@ class Record(BaseModel):
         """Read one from a JSON file.
 
         Raises:
-            Error: the file is missing, is not JSON, or does not have this record's fields.
+            Error: the file is missing, cannot be read, is not JSON, or does not have this record's fields.
         """
         hint = f"run `dvc repro` to write {path} again"
         try:
             return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             raise Error(f"{path} not found", hint) from None
+        except OSError as error:
+            raise Error(f"cannot read {path}: {error.strerror}", f"remove it, and {hint}") from None
         except ValidationError as error:
             raise Error(f"{path}: {first_mistake(error, 'the document')}", hint) from None
 

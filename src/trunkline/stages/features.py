@@ -27,7 +27,7 @@ def run(params: Params) -> None:
             place for canaries.
     """
     project.load(params.project.module)
-    examples = files.read_table(EXAMPLES, (*EXAMPLE_COLUMNS, *params.data.slices))
+    examples = files.read_table(EXAMPLES, EXAMPLE_COLUMNS, others=params.data.slices)
     task = _task(params, examples["answer"])
     examples = examples.with_columns(
         pl.Series(INPUT_COLUMN, [transforms.apply(task.transforms, text) for text in examples["message"]])
