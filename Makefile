@@ -3,7 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # What a user's shell has set for another project must not reach this one.
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+unexport $(filter PYTHON%,$(.VARIABLES)) VIRTUAL_ENV PIP_TARGET PIP_PREFIX
+# In the locale C that this can force, Python does not find an environment whose path is not ASCII.
+unexport LC_ALL
 # One more than cores: the stories often wait.
 PROCESSES = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 

@@ -34,9 +34,10 @@ def install():
     # The Python that runs this may be the old environment's own, which goes with it.
     python = getattr(sys, "_base_executable", sys.executable)
     shutil.rmtree(VENV, ignore_errors=True)
-    subprocess.check_call([python, "-m", "venv", VENV])
+    if subprocess.call([python, "-m", "venv", VENV]) != 0:
+        sys.exit("error: " + python + " cannot make a virtual environment; see above (Debian: install python3-venv)")
     own = os.path.join(VENV, "bin", "python")
-    pip = [own, "-m", "pip", "-qq", "--disable-pip-version-check", "install", "--no-compile"]
+    pip = [own, "-m", "pip", "-qq", "--disable-pip-version-check", "install", "--no-user", "--no-compile"]
     try:
         subprocess.check_call([*pip, "--requirement", "requirements.lock"])
         subprocess.check_call([*pip, "--no-deps", "--no-build-isolation", "--editable", "."])

@@ -1,6 +1,7 @@
 """What several test files share: a tiny model, and no influence of the user's own configuration."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 # Tiny models gain nothing from threads, and lose much where other work shares the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
+# A Git hook that runs the tests names its repository, which must not be taken for the scratch ones.
+for _name in subprocess.run(["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True).stdout.split():
+    os.environ.pop(_name, None)
 # The same examples for everybody, so that a change is what makes a test fail; `--hypothesis-seed=N` draws others.
 # How long an example takes says nothing where other work shares the cores.
 hypothesis.settings.register_profile(

@@ -1,9 +1,12 @@
 """The command line: the lifecycle, exit codes, one error with its next step."""
 
+from io import BytesIO, TextIOWrapper
+
 import pytest
 
 import starter
 from trunkline import cli
+from trunkline.operations import gate
 from trunkline.verdict import Verdict
 
 
@@ -48,3 +51,13 @@ def test_a_stage_that_works_is_0(in_tmp):
 
 def test_verdicts_have_the_documented_exit_codes():
     assert cli.EXIT_CODES == {Verdict.PASS: 0, Verdict.FAIL: 3, Verdict.INCONCLUSIVE: 4}
+
+
+def test_what_a_terminal_cannot_show_is_a_question_mark(in_tmp, monkeypatch):
+    starter.settings(in_tmp)
+    terminal = TextIOWrapper(BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setattr(gate, "run", lambda params: ("loss ▃▁", Verdict.PASS))
+    assert cli.main(["gate"]) == 0
+    terminal.flush()
+    assert terminal.buffer.getvalue() == b"loss ??\n"

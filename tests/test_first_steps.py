@@ -1,6 +1,7 @@
 """The README's way from a clone to a pull request with a comment, as far as one can go without an account."""
 
 import contextlib
+import os
 import re
 import shlex
 import subprocess
@@ -53,3 +54,16 @@ def test_make_knows_what_they_ask_it_for():
     with contextlib.chdir(starter.ROOT):
         wanted = re.search(r"make (\S+)", command("make"))[1]
         assert re.search(rf"^{re.escape(wanted)}:", Path("Makefile").read_text(), re.M)
+
+
+def test_what_a_shell_has_set_for_another_project_reaches_no_command_of_make():
+    names = ("HOME", "OPTIMIZE", "PATH", "SAFEPATH", "WARNINGS", "IOENCODING", "UTF8")
+    other = {f"PYTHON{name}": "other" for name in names}
+    other |= {"VIRTUAL_ENV": "/other", "PIP_TARGET": "/other", "LC_ALL": "C"}
+    asked = ["make", "--eval", "show: ; @env", "show"]
+    shown = subprocess.run(
+        asked, cwd=starter.ROOT, env=os.environ | other, capture_output=True, text=True, check=True
+    ).stdout
+    seen = dict(line.partition("=")[::2] for line in shown.splitlines())
+    assert not other.keys() & seen.keys()
+    assert seen["PATH"].startswith(f"{starter.ROOT}/.venv/bin:"), "a `dvc` elsewhere on it is not the one that runs"

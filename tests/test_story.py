@@ -77,6 +77,7 @@ def finished(scratch, tmp_path_factory) -> Path:
     shutil.copytree(scratch, folder)
     done = repro(folder)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "Warning" not in done.stdout + done.stderr, "nothing that only a developer of a library understands"
     return folder
 
 

@@ -7,6 +7,7 @@ import argparse
 import logging
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 
 from trunkline import __version__, params
@@ -44,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one step and return its exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What a terminal cannot show is a question mark there, not the end of the run.
+        sys.stdout.reconfigure(errors="replace")
     arguments = _parser().parse_args(argv)
     _configure_logging(arguments.verbose)
     try:
