@@ -57,7 +57,7 @@ def test_what_a_terminal_cannot_show_is_a_question_mark(in_tmp, monkeypatch):
     starter.settings(in_tmp)
     terminal = TextIOWrapper(BytesIO(), encoding="ascii")
     monkeypatch.setattr("sys.stdout", terminal)
-    monkeypatch.setattr(gate, "run", lambda params: ("loss ▃▁", Verdict.PASS))
+    monkeypatch.setattr(gate, "run", lambda params, **_: ("loss ▃▁", Verdict.PASS))
     assert cli.main(["gate"]) == 0
     terminal.flush()
     assert terminal.buffer.getvalue() == b"loss ??\n"
