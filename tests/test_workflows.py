@@ -28,7 +28,7 @@ MISTAKES: list[tuple[Callable, str, str, str]] = [
     (rules.permissions, "release", "permissions: {}\n", ""),
     (rules.permissions, "checks", "      contents: read", "      contents: write"),
     (rules.permissions, "model-pr", "      id-token: write\n", "      id-token: write\n      statuses: write\n"),
-    (rules.permissions, "model-pr", "    permissions:\n      contents: read\n    outputs", "    outputs"),
+    (rules.permissions, "model-pr", "      contents: read\n    outputs", "      contents: write\n    outputs"),
     (rules.environments, "release", "    environment: production\n", ""),
     (rules.environments, "model-pr", "    environment: gpu-pr\n", "    environment: production\n"),
     (rules.concurrency, "release", "cancel-in-progress: false", "cancel-in-progress: true"),
