@@ -86,7 +86,7 @@ def test_nothing_changed_needs_no_gpu_and_is_still_judged(repository):
     assert (run.code, run.jobs) == (0, {"plan": "succeeded", "report": "succeeded"})
 
 
-@pytest.mark.parametrize("step", ["dvc repro", "trunkline drill"])
+@pytest.mark.parametrize("step", ["trunkline push", "trunkline drill"])
 def test_a_training_that_fails_is_commented_and_leaves_nothing_running(repository, step):
     run = repository.run("model-pr", "pull_request", repository.pull_request(), CHANGED | {step: {"exit": 255}})
     done = [line for line in TRAIN if step not in line][: next(i for i, line in enumerate(TRAIN) if step in line)]

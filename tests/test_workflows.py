@@ -35,6 +35,7 @@ MISTAKES: list[tuple[Callable, str, str, str]] = [
     (rules.concurrency, "release", "      group: register-${{ github.sha }}\n", "      group: release\n"),
     (rules.concurrency, "release", "permissions: {}\n", "permissions: {}\nconcurrency: {group: release}\n"),
     (rules.triggers, "release", "options: [major, minor, patch]", "options: [minor]"),
+    (rules.concurrency, "checks", "github.event.pull_request.number", "github.head_ref"),  # a fork cancels others'
     (rules.concurrency, "model-pr", "cancel-in-progress: true", "cancel-in-progress: false"),
     (rules.concurrency, "model-pr", "model-pr-${{ github.event.pull_request.number }}", "model-pr"),
     (rules.timeouts, "release", "    timeout-minutes: 120\n", ""),

@@ -134,7 +134,10 @@ KEYED = {
     *(f"rollout/{job}" for job in ("start", "watch", "held", "promote-reviewed", "rollback")),
 }
 CONCURRENCY = {
-    "checks": ("checks-${{ github.head_ref || github.ref }}", "${{ github.ref != 'refs/heads/main' }}"),
+    "checks": (
+        "checks-${{ github.event.pull_request.number || github.ref }}",
+        "${{ github.ref != 'refs/heads/main' }}",
+    ),
     "model-pr": ("model-pr-${{ github.event.pull_request.number }}", True),
     # Of runs that wait in a group GitHub keeps one: a release must not wait behind another, or it may never come.
     "release/register": ("register-${{ github.sha }}", False),
