@@ -285,6 +285,14 @@ def test_main_must_require_both_statuses(job, missing):
     statuses["strict_required_status_checks_policy"] = False
     assert "behind main" in named(look(), "branch rules").found
     statuses["strict_required_status_checks_policy"] = True
+    reviews = next(rule["parameters"] for rule in ruleset["rules"] if rule["type"] == "pull_request")
+    reviews["dismiss_stale_reviews_on_push"] = False
+    assert named(look(), "branch rules").found == "what is pushed after an approval can be merged into main unseen"
+    for name, value in (("require_last_push_approval", True), ("required_approving_review_count", 0)):
+        before, reviews[name] = reviews[name], value
+        assert named(look(), "branch rules").verdict is PASS
+        reviews[name] = before
+    reviews["dismiss_stale_reviews_on_push"] = True
     ruleset["enforcement"] = "evaluate"
     assert named(look(), "branch rules").verdict is FAIL
     job.protection["required_status_checks"]["contexts"] = list(rules.REQUIRED)
@@ -339,10 +347,13 @@ def test_an_environment_with_secrets_is_for_main_alone_and_the_gpus_for_pull_req
     job.deploying_refs = {"gpu-pr": ["main"], "registry": ["main"], "production": ["releases/*"]}
     job.deploying_refs |= {"monitoring": ["main"], "retraining": ["retrain/*"], "rollout": ["*"]}
     job.deploying_refs |= {"promote-reviewed": ["main"], "rollback": ["hotfix"]}
-    expected = [FAIL, PASS, FAIL, PASS, FAIL, PASS, PASS, FAIL]
+    expected = [FAIL, PASS, FAIL, PASS, FAIL, FAIL, PASS, FAIL]
     assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == expected
-    job.deploying_refs["rollback"] = ["main"]
-    job.deploying_refs |= {"gpu-pr": ["refs/pull/*/merge"], "production": ["ma*"], "retraining": ["main"]}
+    assert named(look(), "rollout").found == "* may use it too, and its secrets"
+    job.deploying_refs |= {"gpu-pr": ["refs/pull/*/merge"], "production": ["main", "ma*"], "retraining": ["main"]}
+    job.deploying_refs |= {"rollback": ["main"], "rollout": ["main"]}
+    assert named(look(), "production").found == "ma* may use it too, and its secrets"
+    job.deploying_refs["production"] = ["main"]
     assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [PASS] * 8
     for environment in job.environments.values():
         environment["deployment_branch_policy"] = {"protected_branches": True, "custom_branch_policies": False}
