@@ -482,8 +482,22 @@ def test_an_answer_of_another_shape_is_no_pass(job):
 )
 def test_outside_of_actions_the_origin_tells_the_repository(monkeypatch, address, api):
     monkeypatch.delenv("GITHUB_API_URL", raising=False)
+    monkeypatch.setenv("GH_HOST", "git.example.com")
     found = github.place(address)
     assert (found.api, found.repository) == (api, REPOSITORY)
+
+
+@pytest.mark.parametrize("address", ["https://gitlab.com/acme/trunkline", "git@github.com.example.com:acme/trunkline"])
+def test_a_token_is_shown_to_no_server_that_is_not_githubs(job, monkeypatch, address):
+    monkeypatch.setattr("trunkline.clients.git.clone.address", lambda remote: address)
+    for name in ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GH_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    asked = []
+    monkeypatch.setattr("requests.Session.request", lambda *arguments, **named: asked.append(arguments))
+    found = named(look(), "repository")
+    assert (found.verdict, asked) == (FAIL, [])
+    assert "not known to be GitHub's" in found.found
+    assert "GH_HOST=" in found.fix
 
 
 @pytest.mark.parametrize("address", [None, "/srv/git/trunkline.git", "../origin.git", "https://github.com/acme"])
@@ -491,7 +505,9 @@ def test_an_origin_that_is_not_on_github_is_said(job, monkeypatch, address):
     for name in ("GITHUB_API_URL", "GITHUB_REPOSITORY"):
         monkeypatch.delenv(name)
     monkeypatch.setattr("trunkline.clients.git.clone.address", lambda remote: address)
-    assert "names no repository on GitHub" in named(look(), "repository").found
+    repository = named(look(), "repository")
+    assert "names no repository on GitHub" in repository.found
+    assert f"`git remote {'set-url' if address else 'add'} origin " in repository.fix
 
 
 @pytest.mark.parametrize(
