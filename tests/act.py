@@ -140,7 +140,7 @@ class ScratchRepository:
         owner = "somebody/fork" if fork else REPOSITORY
         head = {"sha": self.heads["topic"], "ref": branch, "repo": {"full_name": owner}}
         base = {"sha": self.heads["main"], "ref": "main", "repo": {"full_name": REPOSITORY}}
-        pull = {"number": 42, "draft": draft, "head": head, "base": base}
+        pull = {"number": 42, "draft": draft, "created_at": "2026-11-01T08:00:00Z", "head": head, "base": base}
         return {"action": "synchronize", "number": 42, "pull_request": pull}
 
     def push(self) -> dict[str, Any]:

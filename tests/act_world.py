@@ -26,7 +26,7 @@ from cryptography.x509.oid import NameOID
 import act
 import merged
 import starter
-from github_double import REPOSITORY, GitHubDouble
+from github_double import PULL, REPOSITORY, GitHubDouble
 from test_signing import key_pair
 from trunkline.clients import files
 from trunkline.records import Production
@@ -185,12 +185,11 @@ class World:
         """What `env/production` says is to be served."""
         return yaml.safe_load(self.git("show", f"env/production:{MODEL}.yaml"))
 
-    def pull_request(self, branch: str) -> act.Run:
-        """Run model-pr for a branch's head."""
-        repository = {"full_name": REPOSITORY}
-        head = {"sha": self.head(branch), "ref": branch, "repo": repository}
-        base = {"sha": self.head("main"), "ref": "main", "repo": repository}
-        pull = {"number": 42, "draft": False, "head": head, "base": base}
+    def pull_request(self, branch: str, draft: bool = False, owner: str = REPOSITORY) -> act.Run:
+        """Run model-pr for a branch's head; ``owner`` is whose repository the branch is in."""
+        head = {"sha": self.head(branch), "ref": branch, "repo": {"full_name": owner}}
+        base = {"sha": self.head("main"), "ref": "main", "repo": {"full_name": REPOSITORY}}
+        pull = {"number": 42, "draft": draft, "created_at": PULL["created_at"], "head": head, "base": base}
         event = {"action": "synchronize", "number": 42, "pull_request": pull}
         return act.ended(*self.begin("model-pr", "pull_request", self.head(branch), event))
 

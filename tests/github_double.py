@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +24,7 @@ BOT = "github-actions[bot]"
 REPOSITORY = "acme/trunkline"
 HEAD = "c0ffee" + "0" * 34
 MERGE = "badc0de" + "0" * 33
+PULL = {"number": 42, "created_at": "2026-11-01T08:00:00Z", "head": {"sha": HEAD, "ref": "better"}}
 MOST_BODY = 65_536
 MOST_DESCRIPTION = 140
 
@@ -91,6 +93,7 @@ class GitHubDouble:
         self.secrets: dict[str, list[str]] = {}
         self.variables: dict[str, dict[str, str]] = {}  # by environment; those of the repository by ""
         self.runners: list[dict[str, Any]] = []
+        self.runs: list[dict[str, Any]] = []  # of workflows: each with its `jobs`
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         self.links = True
@@ -125,6 +128,21 @@ class GitHubDouble:
         }
         self.threads[number].append(row)
         return row
+
+    def ran(self, created: str, head: str, conclusion: str | None, minutes: float, **changes: Any) -> None:
+        """Let a run of model-pr have trained on a runner, for a commit of the pull request's branch.
+
+        Args:
+            changes: of the job; ``branch``, ``event`` and ``workflow`` are of its run.
+        """
+        began = datetime.fromisoformat(created)
+        ended = None if conclusion is None else (began + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        run = {"event": "pull_request", "branch": PULL["head"]["ref"], "workflow": "model-pr.yml"}
+        run |= {key: changes.pop(key) for key in run if key in changes}
+        job = {"name": "train", "head_sha": head, "status": "completed" if conclusion else "in_progress"}
+        job |= {"conclusion": conclusion, "started_at": created, "completed_at": ended}
+        job |= {"runner_id": 7, "runner_name": "gpu", "run_attempt": 1}
+        self.runs.append({"id": 700 + len(self.runs), "created_at": created, **run, "jobs": [job | changes]})
 
     def fail(self, status: int, times: int = 1, **how: Any) -> None:
         """Answer the next requests with an error: see `Fault`; `headers` and `message` are the answer's."""
@@ -239,6 +257,27 @@ def _list_reviews(double: GitHubDouble, actor: Actor, request: Request, run: str
     return Answer(200, double.reviews) if run == "777" else Answer(404, _error(404, "Not Found"))
 
 
+def _list_runs(double: GitHubDouble, actor: Actor, request: Request, workflow: str) -> Answer:
+    asked = request.query
+    since = asked.get("created", ">=").removeprefix(">=")
+    found = [
+        {key: run[key] for key in ("id", "event", "created_at")} | {"head_branch": run["branch"]}
+        for run in reversed(double.runs)
+        if run["workflow"] == workflow
+        and run["event"] == asked.get("event", run["event"])
+        and run["branch"] == asked.get("branch", run["branch"])
+        and run["created_at"] >= since
+    ]
+    return _counted(double, request, "workflow_runs", found)
+
+
+def _list_jobs(double: GitHubDouble, actor: Actor, request: Request, number: str) -> Answer:
+    jobs = next(run["jobs"] for run in double.runs if run["id"] == int(number))
+    last = max(job["run_attempt"] for job in jobs)
+    shown = [job for job in jobs if request.query.get("filter") == "all" or job["run_attempt"] == last]
+    return _counted(double, request, "jobs", shown)
+
+
 def _repository(double: GitHubDouble, actor: Actor, request: Request) -> Answer:
     return Answer(200, {"full_name": REPOSITORY, "private": double.private, "default_branch": "main"})
 
@@ -348,6 +387,8 @@ _ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("PATCH", rf"{_REPOS}/issues/comments/(\d+)", _edit_comment),
     ("POST", rf"{_REPOS}/statuses/([0-9a-f]+)", _set_status),
     ("GET", rf"{_REPOS}/actions/runs/(\d+)/approvals", _list_reviews),
+    ("GET", rf"{_REPOS}/actions/workflows/([\w.-]+)/runs", _list_runs),
+    ("GET", rf"{_REPOS}/actions/runs/(\d+)/jobs", _list_jobs),
     ("GET", _REPOS, _repository),
     ("GET", rf"{_REPOS}/rules/branches/([^/]+)", _branch_rules),
     ("GET", rf"{_REPOS}/branches/([^/]+)", _branch),
@@ -426,7 +467,7 @@ def job(
 ) -> None:
     """Set the environment and write the event's file as GitHub Actions does for a job."""
     events = {
-        "pull_request": {"action": "opened", "number": 42, "pull_request": {"number": 42, "head": {"sha": HEAD}}},
+        "pull_request": {"action": "opened", "number": 42, "pull_request": PULL},
         "push": {"ref": "refs/heads/main", "after": HEAD, "head_commit": {"id": HEAD}},
     }
     path = folder / "event.json"

@@ -67,7 +67,8 @@ def test_the_branchs_commit_is_planned_and_trained_and_the_base_branchs_code_rep
 
 def test_no_secret_is_seen_but_by_the_steps_that_speak_to_github(passed):
     seen = {call.call.split(" --")[0]: call.secrets for call in passed.calls if call.secrets}
-    assert seen == {"trunkline comment": ["GITHUB_TOKEN"], "gh workflow run checks.yml": ["GH_TOKEN"]}
+    token = ["GITHUB_TOKEN"]
+    assert seen == {"trunkline plan": token, "trunkline comment": token, "gh workflow run checks.yml": ["GH_TOKEN"]}
 
 
 def test_only_the_reporting_job_has_credentials_to_push_with(passed):
@@ -85,7 +86,7 @@ def test_nothing_changed_needs_no_gpu_and_is_still_judged(repository):
     assert (run.code, run.jobs) == (0, {"plan": "succeeded", "report": "succeeded"})
 
 
-@pytest.mark.parametrize("step", ["dvc repro", "trunkline drill"])
+@pytest.mark.parametrize("step", ["trunkline push", "trunkline drill"])
 def test_a_training_that_fails_is_commented_and_leaves_nothing_running(repository, step):
     run = repository.run("model-pr", "pull_request", repository.pull_request(), CHANGED | {step: {"exit": 255}})
     done = [line for line in TRAIN if step not in line][: next(i for i, line in enumerate(TRAIN) if step in line)]

@@ -10,6 +10,7 @@ import act
 import act_world
 import starter
 from act_world import MODEL, World
+from merged import configure
 from trunkline.records.release import Manifest
 
 pytestmark = pytest.mark.slow
@@ -28,9 +29,16 @@ def small(tmp_path_factory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def trained(small) -> tuple[World, act.Run]:
-    """The first pull request, and what its workflow did."""
+def kept_out(small) -> tuple[list[act.Run], int]:
+    """What the first pull request starts as a draft and as a fork's, and how often GitHub is asked then."""
     small.propose("first", train__seed=1)
+    runs = [small.pull_request("first", draft=True), small.pull_request("first", owner="somebody/fork")]
+    return runs, len(small.github.requests)
+
+
+@pytest.fixture(scope="module")
+def trained(small, kept_out) -> tuple[World, act.Run]:
+    """The first pull request, and what its workflow did."""
     return small, small.pull_request("first")
 
 
@@ -64,6 +72,13 @@ def second(world: World) -> str:
 
 
 # A pull request.
+
+
+def test_a_draft_and_a_fork_start_nothing_of_what_trains_once_it_is_neither(kept_out, trained):
+    runs, asked = kept_out
+    assert [(run.code, run.jobs, run.lines()) for run in runs] == [(0, {}, [])] * 2, runs[0].log
+    assert asked == 0
+    assert trained[1].jobs["train"] == "succeeded", "the very same commit"
 
 
 def test_a_pull_request_is_trained_committed_commented_and_judged(trained):
@@ -105,9 +120,28 @@ def test_a_candidate_that_learned_nothing_fails_the_job_and_its_status(released,
         assert "points worse than production on exact_match" in comment["body"]
 
 
-def test_what_cannot_be_told_leaves_the_job_green_and_its_status_pending(trained, tmp_path):
+def test_a_training_that_fails_is_told_and_what_cannot_be_told_leaves_the_job_green_and_its_status_pending(
+    trained, tmp_path
+):
     with act_world.another(trained[0], tmp_path) as world:
-        world.propose("strict", after="first", gate__alpha=1.0e-12)
+        month = world.clone / "data/raw/2026-08.jsonl"
+        world.take("first", "strict")
+        rows = month.read_text()
+        month.write_text(rows.replace('"message"', '"mess"'))
+        broken = world.commit("strict")
+        world.github.ran("2026-11-02T08:00:00Z", broken, "cancelled", minutes=30, branch="strict")
+        run = world.pull_request("strict")
+        assert (run.code, run.jobs) == (1, {"plan": "succeeded", "train": "failed", "report": "succeeded"}), run.log
+        assert world.head("strict") == broken, "nothing is handed over"
+        assert [(row["sha"], row["state"]) for row in world.github.statuses] == [(broken, "pending")]
+        assert f"## {MODEL}: inconclusive" in world.github.threads[42][0]["body"]
+        planned = [line for line in run.log.splitlines() if "model-pr/plan" in line]
+        assert "the runs of this branch have taken 0.5 (0.5 of it for nothing that was kept)" in str(planned), planned
+        world.github.statuses.clear()
+
+        month.write_text(rows)
+        configure(world.clone, gate__alpha=1.0e-12)
+        world.commit("strict")
         run = world.pull_request("strict")
         assert (run.code, run.jobs) == (0, dict.fromkeys(("plan", "train", "report"), "succeeded")), run.log
         assert "Running stage 'evaluate'" in run.log
@@ -139,13 +173,6 @@ def test_every_link_of_the_release_is_verified_on_another_machine(released, tmp_
     done = released.shell("trunkline", "trace", "v0.1.0", "--fetch", where=clone)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "links are verified" in done.stdout
-
-
-def test_a_second_run_of_the_release_finds_the_first(released):
-    before, pushes = released.tags(), released.pushes()
-    run = released.release(first(released))
-    assert (run.code, run.jobs) == (0, {"register": "succeeded", "promote": "succeeded"}), run.log
-    assert (released.tags(), released.pushes()) == (before, pushes)
 
 
 def test_a_merge_that_was_compared_with_what_no_longer_serves_is_refused(released):
@@ -223,8 +250,10 @@ def test_the_next_release_is_compared_with_the_first_and_can_be_rolled_back(rele
         assert why in history[3]
         assert f"{why}; pinned: only a release newer than v0.2.0" in world.shell("trunkline", "status").stdout
 
-        # It pins: a run of the release that was rolled back, by mistake, does not undo that.
+        # It pins: a run of the release that was rolled back, by mistake, finds that release and does not undo that.
+        before = world.tags(), world.pushes()
         run = world.release(second(world))
+        assert (world.tags(), world.pushes()) == before
         assert (run.code, run.jobs) == (1, {"register": "succeeded", "promote": "failed"})
         assert "was rolled back from v0.2.0" in run.log
         assert world.serves()["version"] == "v0.1.0"

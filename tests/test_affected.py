@@ -123,6 +123,19 @@ def test_what_is_nowhere_makes_it_inconclusive(repository, sides, capsys):
     assert "1 of 1 releases were trained on this customer, and 2 places could not be looked at" in shown
 
 
+def test_releases_that_this_clone_cannot_know_of_make_it_inconclusive(repository, capsys):
+    assert affected(capsys, "c-9-9")[0] == 0
+    starter.git(repository, "remote", "add", "origin", "../nowhere.git")
+    code, shown = affected(capsys, "c-9-9")
+    assert code == 4
+    assert "not looked at: releases that this clone does not know: git ls-remote: fatal: '../nowhere.git'" in shown
+    starter.git(repository, "remote", "remove", "origin")
+    (repository / ".git/shallow").write_text(starter.git(repository, "rev-list", "--max-parents=0", "HEAD") + "\n")
+    code, shown = affected(capsys, "c-9-9")
+    assert code == 4
+    assert "this clone is shallow and has no remote origin: nobody can tell which versions there are" in shown
+
+
 def test_a_release_without_a_manifest_and_a_line_that_cannot_be_read_are_told(repository, sides, capsys):
     starter.git(repository, "tag", "-am", "x", f"{MODEL}@v2.0.0")
     with (repository / released.IN_GIT).open("a") as file:

@@ -285,6 +285,14 @@ def test_main_must_require_both_statuses(job, missing):
     statuses["strict_required_status_checks_policy"] = False
     assert "behind main" in named(look(), "branch rules").found
     statuses["strict_required_status_checks_policy"] = True
+    reviews = next(rule["parameters"] for rule in ruleset["rules"] if rule["type"] == "pull_request")
+    reviews["dismiss_stale_reviews_on_push"] = False
+    assert named(look(), "branch rules").found == "what is pushed after an approval can be merged into main unseen"
+    for name, value in (("require_last_push_approval", True), ("required_approving_review_count", 0)):
+        before, reviews[name] = reviews[name], value
+        assert named(look(), "branch rules").verdict is PASS
+        reviews[name] = before
+    reviews["dismiss_stale_reviews_on_push"] = True
     ruleset["enforcement"] = "evaluate"
     assert named(look(), "branch rules").verdict is FAIL
     job.protection["required_status_checks"]["contexts"] = list(rules.REQUIRED)
@@ -339,10 +347,13 @@ def test_an_environment_with_secrets_is_for_main_alone_and_the_gpus_for_pull_req
     job.deploying_refs = {"gpu-pr": ["main"], "registry": ["main"], "production": ["releases/*"]}
     job.deploying_refs |= {"monitoring": ["main"], "retraining": ["retrain/*"], "rollout": ["*"]}
     job.deploying_refs |= {"promote-reviewed": ["main"], "rollback": ["hotfix"]}
-    expected = [FAIL, PASS, FAIL, PASS, FAIL, PASS, PASS, FAIL]
+    expected = [FAIL, PASS, FAIL, PASS, FAIL, FAIL, PASS, FAIL]
     assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == expected
-    job.deploying_refs["rollback"] = ["main"]
-    job.deploying_refs |= {"gpu-pr": ["refs/pull/*/merge"], "production": ["ma*"], "retraining": ["main"]}
+    assert named(look(), "rollout").found == "* may use it too, and its secrets"
+    job.deploying_refs |= {"gpu-pr": ["refs/pull/*/merge"], "production": ["main", "ma*"], "retraining": ["main"]}
+    job.deploying_refs |= {"rollback": ["main"], "rollout": ["main"]}
+    assert named(look(), "production").found == "ma* may use it too, and its secrets"
+    job.deploying_refs["production"] = ["main"]
     assert [verdicts(look())[name] for name in github.ENVIRONMENTS] == [PASS] * 8
     for environment in job.environments.values():
         environment["deployment_branch_policy"] = {"protected_branches": True, "custom_branch_policies": False}
@@ -471,8 +482,22 @@ def test_an_answer_of_another_shape_is_no_pass(job):
 )
 def test_outside_of_actions_the_origin_tells_the_repository(monkeypatch, address, api):
     monkeypatch.delenv("GITHUB_API_URL", raising=False)
+    monkeypatch.setenv("GH_HOST", "git.example.com")
     found = github.place(address)
     assert (found.api, found.repository) == (api, REPOSITORY)
+
+
+@pytest.mark.parametrize("address", ["https://gitlab.com/acme/trunkline", "git@github.com.example.com:acme/trunkline"])
+def test_a_token_is_shown_to_no_server_that_is_not_githubs(job, monkeypatch, address):
+    monkeypatch.setattr("trunkline.clients.git.clone.address", lambda remote: address)
+    for name in ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GH_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    asked = []
+    monkeypatch.setattr("requests.Session.request", lambda *arguments, **named: asked.append(arguments))
+    found = named(look(), "repository")
+    assert (found.verdict, asked) == (FAIL, [])
+    assert "not known to be GitHub's" in found.found
+    assert "GH_HOST=" in found.fix
 
 
 @pytest.mark.parametrize("address", [None, "/srv/git/trunkline.git", "../origin.git", "https://github.com/acme"])
@@ -480,7 +505,9 @@ def test_an_origin_that_is_not_on_github_is_said(job, monkeypatch, address):
     for name in ("GITHUB_API_URL", "GITHUB_REPOSITORY"):
         monkeypatch.delenv(name)
     monkeypatch.setattr("trunkline.clients.git.clone.address", lambda remote: address)
-    assert "names no repository on GitHub" in named(look(), "repository").found
+    repository = named(look(), "repository")
+    assert "names no repository on GitHub" in repository.found
+    assert f"`git remote {'set-url' if address else 'add'} origin " in repository.fix
 
 
 @pytest.mark.parametrize(

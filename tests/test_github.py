@@ -37,7 +37,8 @@ def github(job, waits) -> GitHub:
 def test_the_job_names_its_servers_repository_run_and_pull_request(double, job):
     assert job.repository == "acme/trunkline"
     assert job.run == f"{double.url}/acme/trunkline/actions/runs/777"
-    assert job.pull == workflow.PullRequest(42, HEAD), "the branch's commit, and not the merge commit of GITHUB_SHA"
+    pull = workflow.PullRequest(42, HEAD, "better", "2026-11-01T08:00:00Z")
+    assert job.pull == pull, "the branch's commit, and not the merge commit of GITHUB_SHA"
 
 
 def test_a_push_has_no_pull_request(double, tmp_path, monkeypatch):

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from dvc.repo import Repo
 
 import pull_request as pr
 import starter
 from trunkline.clients import pipeline
+from trunkline.clients.dvc import outputs, stored
 from trunkline.errors import Error
 
 AFTER_DATA = ["train: examples.txt is made again by data", "compare: models/candidate is made again by train"]
@@ -114,6 +116,16 @@ def test_an_input_outside_of_the_repository_is_looked_up_only_where_that_is_aske
 
 
 REPORTS = [Path(f"reports/{step}.json") for step in ("data", "compare", "more")]
+
+
+def test_an_output_outside_of_the_repository_is_never_up_to_date_and_of_no_release(clone):
+    place = clone.parent / "outside.txt"
+    place.write_text("whoever may read this")
+    outs = [{"md5": stored.md5(place), "size": place.stat().st_size, "hash": "md5", "path": "../outside.txt"}]
+    (clone / "outside.dvc").write_text(yaml.safe_dump({"outs": outs}))
+    assert told(clone) == [f"outside.dvc: {place} lies outside of the repository"], "and not whether it was guessed"
+    with pytest.raises(Error, match=r"outside\.txt lies outside of the repository"):
+        outputs.read(clone)
 
 
 def test_a_report_is_of_the_stage_that_writes_it_or_of_nobody(clone):

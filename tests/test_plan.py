@@ -1,13 +1,18 @@
 """`trunkline plan` in a clone without data."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from dvc.exceptions import DvcException
 
+import github_double
 import pull_request as pr
 import starter
+import workflow_rules
+from github_double import HEAD, GitHubDouble
 from trunkline import cli, params
+from trunkline.clients import artifact
 from trunkline.errors import Error
 from trunkline.operations import plan
 from trunkline.records import Report
@@ -88,6 +93,90 @@ def test_a_branch_whose_runs_have_spent_the_budget_trains_no_more_until_it_is_ra
     assert "of this branch" not in str(said()), "merged, it is main's, as what main was trained with before"
     with pytest.raises(Error, match="nowhere"):
         said("origin/nowhere")
+
+
+# What failed or was cancelled leaves no commit, and has used a GPU all the same.
+
+
+@pytest.fixture
+def double(clone, output, tmp_path, monkeypatch) -> Iterator[GitHubDouble]:
+    """The job of a pull request whose branch trains with other params than main."""
+    starter.settings(clone, train__epochs=2)
+    with GitHubDouble() as github:
+        github_double.job(github, tmp_path, monkeypatch)
+        monkeypatch.setenv("GITHUB_OUTPUT", str(output))
+        yield github
+
+
+def said() -> list[str]:
+    return plan.run(params.load(Path("params.yaml")), "origin/main", wait=lambda seconds: None).splitlines()
+
+
+def test_what_failed_or_was_cancelled_is_part_of_the_budget(double, clone, output):
+    double.ran("2026-11-02T08:00:00Z", "1" * 40, "failure", minutes=90)
+    double.ran("2026-11-02T12:00:00Z", "2" * 40, "cancelled", minutes=60)
+    assert "; the runs of this branch have taken 2.5 (2.5 of it for nothing that was kept); the last" in said()[-2]
+    assert pr.outputs(output) == {"changed": "true"}
+    double.ran("2026-11-03T08:00:00Z", "3" * 40, "timed_out", minutes=90)
+    assert said()[-2:] == [
+        "train       the runs of this branch have taken 4 (4 of it for nothing that was kept) GPU hours, and"
+        " train.max_gpu_hours is 4: raise it to go on",
+        "inconclusive: nothing is run before that is mended",
+    ]
+    assert pr.outputs(output) == {"changed": "false"}
+
+
+def test_what_a_commit_of_the_branch_records_counts_once_and_what_was_taken_from_it_by_force_too(double, clone):
+    record(clone, 1.5)
+    starter.git(clone, "commit", "--amend", "-qm", artifact.subject(HEAD))
+    double.ran("2026-11-02T08:00:00Z", HEAD, "success", minutes=120)
+    assert "; the runs of this branch have taken 1.5; the last" in said()[-2]
+    double.runs[0]["jobs"].insert(0, double.runs[0]["jobs"][0] | {"conclusion": "failure", "run_attempt": 0})
+    assert "have taken 3.5 (2 of it for nothing that was kept)" in said()[-2], "an earlier try of the same run"
+    starter.git(clone, "reset", "-q", "--soft", "HEAD^")
+    assert "have taken 4 (4 of it" in said()[-2]
+
+
+OTHERS = [
+    {"branch": "worse"},
+    {"event": "workflow_dispatch"},
+    {"workflow": "checks.yml"},
+    {"name": "plan"},
+    {"runner_id": None, "conclusion": None},  # it still waits for a machine
+    {"runner_id": 0, "conclusion": "cancelled"},  # it never got one
+    {"created": "2026-10-31T23:59:59Z"},  # an earlier pull request of a branch of this name
+]
+
+
+def test_only_what_trained_for_this_branch_on_a_machine_counts_and_until_now_where_it_still_does(double):
+    for other in OTHERS:
+        double.ran(**{"created": "2026-11-02T08:00:00Z", "head": HEAD, "conclusion": "failure", "minutes": 300} | other)
+    assert "of this branch" not in str(said())
+    double.ran("2026-11-02T08:00:00Z", HEAD, None, minutes=0)
+    assert said()[-1].startswith("inconclusive")
+
+
+def test_that_github_does_not_tell_it_is_told_and_never_a_zero(double, output, capsys):
+    double.fail(403, message="Resource not accessible by integration")
+    told = next(line for line in said() if "not counted" in line)
+    assert told.startswith("train       what failed or was cancelled is not counted: GitHub refused GET ")
+    warning = (
+        "::warning::"
+        + told.replace("%", "%25")
+        + " (give the job the permission to read it, such as `actions: read` for runs)"
+    )
+    assert warning in capsys.readouterr().err
+    assert pr.outputs(output) == {"changed": "true"}
+
+
+def test_outside_of_a_pull_requests_job_it_says_that_only_commits_count(clone):
+    starter.settings(clone, train__epochs=2)
+    assert any("is not counted: not set: GITHUB_API_URL" in line for line in said())
+
+
+def test_the_job_that_counts_is_the_one_that_trains_pull_requests():
+    jobs = workflow_rules.load().read[Path(plan.WORKFLOW).stem]["jobs"]
+    assert [job["name"] for job in jobs.values() if "dvc repro --pull" in str(job)] == [plan.JOB]
 
 
 @pytest.mark.parametrize("text", ["<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> better\n", "stages: [", "[]"])

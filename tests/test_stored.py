@@ -1,11 +1,14 @@
 """What DVC keeps under hashes, and what it logs: heard and given back as it was."""
 
 import hashlib
+import json
 import logging
 
 import pytest
+from dvc.fs import LocalFileSystem
+from dvc_data.hashfile.db import HashFileDB
 
-from trunkline.clients.dvc import stored
+from trunkline.clients.dvc import objects, stored
 from trunkline.errors import Error
 
 
@@ -14,9 +17,28 @@ def test_a_files_hash_is_that_of_its_bytes(tmp_path):
     assert stored.md5(tmp_path / "file") == hashlib.md5(b"x" * 3_000_000).hexdigest()  # noqa: S324
 
 
+def listed(**members: str) -> bytes:
+    return json.dumps([{"relpath": path, "md5": value} for path, value in members.items()]).encode()
+
+
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd", "a//x", "./x", "..", "", "a/", "a\0b"])
+def test_a_list_whose_paths_lead_out_of_the_folder_is_no_list_of_it(path):
+    with pytest.raises(Error, match="no file in it"):
+        stored.members(listed(**{path: "1" * 32}))
+
+
+@pytest.mark.parametrize("value", ["", "1", "../../x", "/etc/passwd", "A" * 32, "1" * 32 + "\n", "1" * 32 + ".dir.dir"])
+def test_a_hash_of_which_a_store_would_make_another_path_is_none(value):
+    assert stored.check("1" * 32 + ".dir") == "1" * 32 + ".dir"
+    with pytest.raises(Error, match="no hash"):
+        stored.check(value)
+    with pytest.raises(Error, match="no file in it"):
+        stored.members(listed(a=value))
+
+
 @pytest.mark.parametrize("listing", [b"", b"{", b"3", b'["a"]', b'[{"relpath": "a"}]', b"\xff"])
 def test_what_is_no_list_of_a_folder_is_an_error(listing):
-    assert stored.members(b'[{"relpath": "a/b", "md5": "1"}, {"md5": "2", "relpath": "c"}]') == {"a/b": "1", "c": "2"}
+    assert stored.members(listed(**{"a/b": "1" * 32, "..c": "2" * 32})) == {"a/b": "1" * 32, "..c": "2" * 32}
     with pytest.raises(Error, match="list of a folder is none"):
         stored.members(listing)
 
@@ -35,3 +57,22 @@ def test_causes_are_heard_and_the_loggers_are_as_before(quiet, caplog):
     assert said == ["OSError: no room", "slow"]
     assert ("failed to transfer" in caplog.text) is not quiet
     assert (logger.propagate, logger.handlers) == before
+
+
+def test_nothing_that_a_remote_holds_is_written_outside_of_the_folder_that_is_fetched(tmp_path):
+    remote, folder = tmp_path / "remote", tmp_path / "runner/folder"
+    folder.mkdir(parents=True)
+
+    def put(content: bytes, ending: str = "") -> str:
+        value = hashlib.md5(content).hexdigest() + ending  # noqa: S324
+        (remote / value[:2]).mkdir(parents=True)
+        (remote / value[:2] / value[2:]).write_bytes(content)
+        return value
+
+    forged = put(listed(**{"../../hooks/pre-push": put(b"#!/bin/sh")}), ".dir")
+    place = objects.Place("the remote", True, HashFileDB(LocalFileSystem(), str(remote), hash_name="md5"))
+    with pytest.raises(Error, match=r"'\.\./\.\./hooks/pre-push'"):
+        objects.fetch({"models/candidate": forged}, folder, place)
+    assert not list(tmp_path.rglob("pre-push"))
+    with pytest.raises(Error, match="no hash"):
+        objects.fetch({"models/candidate": "../../../secret"}, folder, place)

@@ -50,7 +50,7 @@ TRIGGERS: dict[str, Any] = {
 }
 PERMISSIONS = {
     "checks/checks": {"contents": "read"},
-    "model-pr/plan": {"contents": "read"},
+    "model-pr/plan": {"actions": "read", "contents": "read"},
     "model-pr/train": {"contents": "read", "id-token": "write"},
     "model-pr/report": {"actions": "write", "contents": "write", "pull-requests": "write", "statuses": "write"},
     "release/register": {"contents": "write", "id-token": "write"},
@@ -98,6 +98,7 @@ TRUSTED = {
     "retrain/retrain": ("DVC_CONFIG", "trunkline monitor", "trunkline retrain", "actions/checkout"),
 }
 TOKENS = {
+    "model-pr/plan": ("trunkline plan",),
     "model-pr/report": ("trunkline comment", "gh workflow run"),
     "rollout/promote-reviewed": ('trunkline rollout promote "$ROLLOUT" --reviewed',),
     "rollout/rollback": ('trunkline rollout rollback "$ROLLOUT" --reviewed',),
@@ -133,7 +134,10 @@ KEYED = {
     *(f"rollout/{job}" for job in ("start", "watch", "held", "promote-reviewed", "rollback")),
 }
 CONCURRENCY = {
-    "checks": ("checks-${{ github.head_ref || github.ref }}", "${{ github.ref != 'refs/heads/main' }}"),
+    "checks": (
+        "checks-${{ github.event.pull_request.number || github.ref }}",
+        "${{ github.ref != 'refs/heads/main' }}",
+    ),
     "model-pr": ("model-pr-${{ github.event.pull_request.number }}", True),
     # Of runs that wait in a group GitHub keeps one: a release must not wait behind another, or it may never come.
     "release/register": ("register-${{ github.sha }}", False),

@@ -72,6 +72,11 @@ def read(folder: Path) -> tuple[str, dict[str, bytes]]:
     return manifest.head, found
 
 
+def subject(head: str) -> str:
+    """The first line of the commit that holds what the run of a commit has left."""
+    return f"Record the run of {head[:12]}"
+
+
 def takes(name: str) -> bool:
     """Whether an artifact may hold a file of this path."""
     return name == LOCK or _NAME.fullmatch(name) is not None

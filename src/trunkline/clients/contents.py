@@ -3,7 +3,6 @@
 Nothing is believed: everything is hashed anew, and nothing that is found damaged is removed.
 """
 
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +14,6 @@ from trunkline.clients import files, git
 from trunkline.clients.dvc import stored
 from trunkline.errors import Error
 from trunkline.records.release import Content
-
-_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?", re.ASCII)
 
 
 class Found(NamedTuple):
@@ -88,13 +85,13 @@ class Places:
 
     def _cached(self, md5: str) -> Found | None:
         # The hash comes from a tag, which anybody with the right to push may write: it must not lead elsewhere.
-        if self._cache is None or not _MD5.fullmatch(md5):
+        if self._cache is None or not stored.HASH.fullmatch(md5):
             return None
         path = self._cache / md5[:2] / md5[2:]
         return Found("the DVC cache", path, files.sha256(path)) if path.is_file() else None
 
     def _fetched(self, md5: str) -> Found | None:
-        if not self._remote or self._repo is None or not _MD5.fullmatch(md5):
+        if not self._remote or self._repo is None or not stored.HASH.fullmatch(md5):
             return None
         target = self._new()
         try:

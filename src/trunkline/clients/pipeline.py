@@ -143,6 +143,8 @@ def _changed_output(repo: Any, out: Any) -> list[str]:  # noqa: ANN401
     name = _path(repo, out)
     if not out.hash_info:
         return [f"{name} is a new output"]
+    if out.protocol == "local" and not _inside(repo, out):
+        return [f"{name} lies outside of the repository"]  # and whose file it is there is nobody's to be told
     if os.path.exists(out.fs_path):
         return [f"{name} is not what was recorded"] if _difference(repo, out) else []
     return [] if out.use_cache else [f"{name} is missing"]

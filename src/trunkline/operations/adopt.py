@@ -116,7 +116,7 @@ def _changes(head: str, found: dict[str, bytes]) -> dict[str, bytes | None]:
 
 
 def _message(head: str) -> str:
-    return f"Record the run of {head[:12]}\n\ndvc.lock and reports/ as its training job left them, and nothing else.\n"
+    return f"{artifact.subject(head)}\n\ndvc.lock and reports/ as its training job left them, and nothing else.\n"
 
 
 def _check_current(made: str) -> None:

@@ -92,7 +92,7 @@ def fetch(
     """
     with tempfile.TemporaryDirectory(dir=folder, prefix=".objects-") as temporary:
         scratch = HashFileDB(LocalFileSystem(), temporary, hash_name=_MD5)
-        _copy(source, scratch, [value for value in wanted.values() if value.endswith(_FOLDER)])
+        _copy(source, scratch, [value for value in map(stored.check, wanted.values()) if value.endswith(_FOLDER)])
         files: dict[str, str] = {}
         others: dict[str, str] = {}
         for path, value in wanted.items():

@@ -31,7 +31,7 @@ def read(folder: Path) -> list[Output]:
         folder: as `snapshot.of` wrote it.
 
     Raises:
-        Error: there is no pipeline in it, it has not been run, or DVC cannot read it.
+        Error: there is no pipeline in it, it has not been run, DVC cannot read it, or it names what lies outside of it.
     """
     needed = ((Path(".dvc"), "is not under DVC"), (PIPELINE, "has no pipeline"), (Path("dvc.lock"), "was not run"))
     for name, missing in needed:
@@ -40,13 +40,17 @@ def read(folder: Path) -> list[Output]:
     try:
         with Repo(str(folder)) as repo:
             return [
-                Output(
-                    Path(out.fs_path).relative_to(repo.root_dir).as_posix(),
-                    str(out.hash_info.value),
-                    bool(out.stage.is_data_source),
-                )
+                Output(_within(out.fs_path, repo.root_dir), str(out.hash_info.value), bool(out.stage.is_data_source))
                 for out in repo.index.outs
                 if out.hash_info and out.use_cache
             ]
     except DvcException as error:
         raise Error(f"DVC cannot read this commit: {error}", "mend what it names in a pull request") from None
+
+
+def _within(path: str, top: str) -> str:
+    if not Path(path).is_relative_to(top):
+        raise Error(
+            f"{path} lies outside of the repository", "remove it from dvc.yaml, or its .dvc file, and merge that"
+        )
+    return Path(path).relative_to(top).as_posix()

@@ -3,11 +3,16 @@
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from trunkline.errors import Error
+
+# As DVC writes one, of a folder with `.dir` at its end; stores make paths of them.
+HASH = re.compile(r"[0-9a-f]{32}(\.dir)?", re.ASCII)
+_FORGED = "no DVC has written that: see who changed dvc.lock, and what was pushed to the remote"
 
 
 def md5(path: Path) -> str:
@@ -20,12 +25,28 @@ def members(listing: bytes) -> dict[str, str]:
     """MD5 by path of a folder's files, from the list that DVC keeps of them.
 
     Raises:
-        Error: it is no such list.
+        Error: it is no such list, or a path of it leads out of the folder.
     """
     try:
-        return {str(member["relpath"]): str(member["md5"]) for member in json.loads(listing)}
+        found = {str(member["relpath"]): str(member["md5"]) for member in json.loads(listing)}
     except (ValueError, KeyError, TypeError):
         raise Error("DVC's list of a folder is none", "remove that object and `dvc push` it again") from None
+    for path, value in found.items():
+        # Nobody reviews a list: dvc.lock shows its hash alone, and whoever may push to the remote has written it.
+        if not HASH.fullmatch(value) or {"", ".", ".."} & set(path.split("/")) or "\0" in path:
+            raise Error(f"DVC's list of a folder names what is no file in it: {path!r}", _FORGED)
+    return found
+
+
+def check(value: str) -> str:
+    """A hash that is one, as `HASH` says.
+
+    Raises:
+        Error: it is none.
+    """
+    if not HASH.fullmatch(value):
+        raise Error(f"{value!r} is no hash of DVC's", _FORGED)
+    return value
 
 
 class _Heard(logging.Handler):

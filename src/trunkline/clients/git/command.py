@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from trunkline.errors import Error
 
 _HINT = "check the revision and the path; a shallow clone needs `git fetch --unshallow --tags`"
+_ELSEWHERE = "run this in a clone of the repository, or `git init` here"
 _OUTSIDE = "check the remote's address (`git remote -v`), the network and the token"
 _REMOTE = ("fetch", "ls-remote", "push")
 # Who commits and tags on a runner that has no identity of its own.
@@ -33,7 +34,8 @@ def git(*arguments: str, stdin: bytes | None = None, environment: Mapping[str, s
     if done.returncode != 0:
         words = said(done).strip() or f"no such revision: {arguments[-1]}"
         lines = [line for line in words.splitlines() if line.startswith(("fatal:", "error:"))] or words.splitlines()
-        raise Error(f"git {arguments[0]}: {lines[0]}", _OUTSIDE if arguments[0] in _REMOTE else _HINT)
+        hint = _OUTSIDE if arguments[0] in _REMOTE else _HINT
+        raise Error(f"git {arguments[0]}: {lines[0]}", _ELSEWHERE if "not a git repository" in lines[0] else hint)
     return done.stdout
 
 

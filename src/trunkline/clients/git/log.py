@@ -43,6 +43,16 @@ def tags_holding(commit: str) -> list[str]:
     return done.stdout.decode(errors="replace").split()
 
 
+def subjects(before: str, commit: str) -> list[str]:
+    """The first lines of the commits that a commit's history holds and another's does not, the newest first.
+
+    Raises:
+        Error: one of them is not here.
+    """
+    told = git("log", "--format=%s", "--end-of-options", commit, f"^{before}")
+    return told.decode(errors="replace").splitlines()
+
+
 class Made(NamedTuple):
     """A commit: its message, and the paths from the repository's top that it changed; none for a clean merge."""
 

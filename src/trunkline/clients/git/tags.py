@@ -3,6 +3,7 @@
 import logging
 import time
 
+from trunkline.clients.git import clone
 from trunkline.clients.git.command import attempt, git, identity
 from trunkline.errors import Error
 from trunkline.records.release import Tag
@@ -64,6 +65,21 @@ def known() -> list[Tag]:
     except Error as error:
         logger.warning("%s; what follows is the state that this clone knows", error.problem)
         return everything()
+
+
+def complete() -> list[Tag]:
+    """As `known`, where a part of them would be as wrong as none.
+
+    Raises:
+        Error: the remote cannot be reached, or there is none and this clone knows only a part of the history.
+    """
+    remote = origin()
+    if remote is not None:
+        return published(remote)
+    if clone.shallow():
+        problem = "this clone is shallow and has no remote origin: nobody can tell which versions there are"
+        raise Error(problem, "git remote add origin <address> && git fetch --unshallow --tags origin")
+    return everything()
 
 
 def origin() -> str | None:

@@ -14,6 +14,7 @@ from trunkline.clients.github.answers import read_as
 from trunkline.clients.github.http import Api, Refused
 from trunkline.clients.github.issues import Issues
 from trunkline.clients.github.pulls import Pulls
+from trunkline.clients.github.runs import Runs
 from trunkline.clients.github.settings import Settings
 from trunkline.clients.github.workflow import PullRequest, Workflow
 from trunkline.errors import Error
@@ -100,6 +101,7 @@ class GitHub:
         self.issues = Issues(self._api, self._repository)
         self.pulls = Pulls(self._api, self._repository, workflow.graphql)
         self.settings = Settings(self._api, self._repository)
+        self.runs = Runs(self._api, self._repository)
 
     def login(self) -> str:
         """Whose token this is; a comment it writes has this author.

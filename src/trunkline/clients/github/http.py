@@ -92,6 +92,18 @@ class Api:
                 return
         raise Error(f"GitHub has more than {_MOST_PAGES * PER_PAGE:,} rows at {url}", "look at that page")
 
+    def rows(self, url: str, key: str) -> Iterator[JsonValue]:
+        """The rows of a list that GitHub puts into an object, page by page."""
+        joint = "&" if "?" in url else "?"
+        for page in range(1, _MOST_PAGES + 1):
+            found = self.send("GET", f"{url}{joint}per_page={PER_PAGE}&page={page}")
+            rows = found.get(key) if isinstance(found, dict) else None
+            if not isinstance(rows, list):
+                raise Error(f"GitHub answered GET {url} without {key}", "check GITHUB_API_URL")
+            yield from rows
+            if len(rows) < PER_PAGE:
+                return
+
     def _ask(
         self, method: str, url: str, content: JsonValue = None, arrived: Callable[[], JsonValue] | None = None
     ) -> _Answer:
@@ -177,6 +189,8 @@ def _later(answer: _Answer, pause: float) -> str:
 def _refusal(request: str, answer: _Answer) -> Error:
     problem = f"GitHub refused {request}: {answer.said}"
     if answer.status == 403:
+        if request.startswith("GET "):
+            return Refused(problem, "give the job the permission to read it, such as `actions: read` for runs")
         permissions = "`pull-requests: write`, `statuses: write` and, for what writes issues, `issues: write`"
         return Refused(problem, f"give the job the permissions {permissions}")
     hints = {

@@ -34,7 +34,7 @@ def place(remote: str | None) -> Place:
     """Tell it from what GitHub Actions sets, and else from the address of the Git remote.
 
     Raises:
-        Error: neither names a repository.
+        Error: neither names a repository, or it is on a server that is not known to be a GitHub.
     """
     api, repository = os.environ.get("GITHUB_API_URL"), os.environ.get("GITHUB_REPOSITORY")
     if api and repository:
@@ -42,11 +42,13 @@ def place(remote: str | None) -> Place:
     host, path = _parts(remote or "")
     names = path.strip("/").removesuffix(".git")
     if not host or not re.fullmatch(r"[\w.-]+/[\w.-]+", names):
-        raise Error(f"origin names no repository on GitHub: {without_user(remote or 'none')}", _HINT)
+        hint = f"run `git remote {'set-url' if remote else 'add'} origin https://github.com/OWNER/NAME`"
+        raise Error(f"origin names no repository on GitHub: {without_user(remote or 'none')}", hint)
+    if host not in ("github.com", os.environ.get("GH_HOST")) and not host.endswith(".ghe.com"):
+        # A token of GitHub's is for nobody else; `gh` takes the same variable for an own server.
+        problem = f"origin is on {without_user(host)}, which is not known to be GitHub's"
+        raise Error(problem, f"if it is a GitHub Enterprise Server: GH_HOST={host} trunkline doctor")
     return Place(_api(host), f"https://{host}", names)
-
-
-_HINT = "run `git remote set-url origin https://github.com/OWNER/NAME`"
 
 
 def token() -> str | None:

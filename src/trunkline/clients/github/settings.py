@@ -10,10 +10,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field, JsonValue
 
 from trunkline.clients.github.answers import read_as
-from trunkline.clients.github.http import PER_PAGE, Api
-from trunkline.errors import Error
-
-_MOST_PAGES = 100
+from trunkline.clients.github.http import Api
 
 
 class Repository(BaseModel):
@@ -173,12 +170,4 @@ class Settings:
         return self._api.send("GET", f"{self._address}{path}")
 
     def _rows(self, path: str, key: str) -> Iterator[JsonValue]:
-        """The rows of a list that GitHub puts into an object, page by page."""
-        for page in range(1, _MOST_PAGES + 1):
-            found = self._get(f"{path}?per_page={PER_PAGE}&page={page}")
-            rows = found.get(key) if isinstance(found, dict) else None
-            if not isinstance(rows, list):
-                raise Error(f"GitHub answered {path} without {key}", "check GITHUB_API_URL")
-            yield from rows
-            if len(rows) < PER_PAGE:
-                return
+        return self._api.rows(f"{self._address}{path}", key)

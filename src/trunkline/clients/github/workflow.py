@@ -30,10 +30,14 @@ class PullRequest:
 
     Attributes:
         head: the commit on its branch; not the merge commit, which GITHUB_SHA is and which nobody sees.
+        branch: the branch's name.
+        created: when it was opened, ISO 8601.
     """
 
     number: int
     head: str
+    branch: str
+    created: str
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,13 @@ class Workflow:
 
 class _Head(BaseModel):
     sha: str = Field(pattern=r"^[0-9a-f]{40,64}$")
+    ref: str
 
 
 class _Pull(BaseModel):
     number: int = Field(ge=1)
     head: _Head
+    created_at: str
 
 
 class _Event(BaseModel):
@@ -112,7 +118,7 @@ def _pull_request(path: Path, event: str) -> PullRequest | None:
         raise Error(f"{path}: {first_mistake(error, 'the document')}", hint) from None
     if found is None and event.startswith("pull_request"):
         raise Error(f"{path} is the event of a pull request and names none", hint)
-    return None if found is None else PullRequest(found.number, found.head.sha)
+    return None if found is None else PullRequest(found.number, found.head.sha, found.head.ref, found.created_at)
 
 
 def add_summary(text: str) -> None:

@@ -11,6 +11,7 @@ from trunkline.operations.affected.search import Search
 from trunkline.operations.affected.shown import render
 from trunkline.operations.affected.tree import working_tree
 from trunkline.params import Params
+from trunkline.records.release import Tag
 from trunkline.split import in_holdout
 from trunkline.verdict import Verdict
 
@@ -33,8 +34,8 @@ def run(params: Params, customer: str) -> tuple[str, Verdict]:
     wanted = customer.strip()
     if not wanted:
         raise Error("--customer names nobody", "give a customer's id, as in the raw data")
-    model = params.project.name
-    state = registry.of(tags.known(), model)
+    known, unknown = _registry()
+    state = registry.of(known, params.project.name)
     with scratch.folder() as temporary:
         search = Search(wanted, Places(temporary, remote=True))
         here = working_tree(params, wanted)
@@ -45,4 +46,13 @@ def run(params: Params, customer: str) -> tuple[str, Verdict]:
             releases.append(search.release(tag))
             progress.update(len(releases))
     held = in_holdout(wanted, params.features.salt, params.features.holdout)
-    return render(wanted, held, [here, *releases], logged.search(params.serve.log, wanted, bool(state.assignments)))
+    log = logged.search(params.serve.log, wanted, bool(state.assignments))
+    return render(wanted, held, [here, *releases], log, unknown)
+
+
+def _registry() -> tuple[list[Tag], list[str]]:
+    """The tags, and why there may be releases among them that this clone does not know."""
+    try:
+        return tags.complete(), []
+    except Error as error:
+        return tags.everything(), [f"releases that this clone does not know: {error.problem}"]

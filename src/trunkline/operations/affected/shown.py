@@ -13,7 +13,9 @@ _HEAD = ("where", "rows", "ids", "in")
 _LOG_HEAD = ("predictions of", "count", "first (UTC)", "last (UTC)", "logged as")
 
 
-def render(customer: str, held: bool, everything: Sequence[Searched], log: Logged) -> tuple[str, Verdict]:
+def render(
+    customer: str, held: bool, everything: Sequence[Searched], log: Logged, unknown: Sequence[str]
+) -> tuple[str, Verdict]:
     """The places with rows, one line a release, the predictions, and what could not be looked at.
 
     Args:
@@ -21,6 +23,7 @@ def render(customer: str, held: bool, everything: Sequence[Searched], log: Logge
         held: whether the split puts this customer into the holdout.
         everything: the working tree, then every release.
         log: the prediction log.
+        unknown: why not every release is in ``everything``.
     """
     releases = everything[1:]
     side = "the holdout, which no model is trained on" if held else "the training side"
@@ -28,7 +31,7 @@ def render(customer: str, held: bool, everything: Sequence[Searched], log: Logge
     rows = _places(everything)
     lines += terminal.table([_HEAD, *rows]) if rows else ["no data that were looked at contain it"]
     lines += ["", *(f"{one.release}: {_release(one)}" for one in releases), "", *_logged(customer, log)]
-    problems = [*_problems(everything), *log.problems]
+    problems = [*unknown, *_problems(everything), *log.problems]
     lines += [f"not looked at: {plain(problem)}" for problem in problems]
     found = bool(rows or log.number)
     verdict = Verdict.INCONCLUSIVE if problems else Verdict.FAIL if found else Verdict.PASS

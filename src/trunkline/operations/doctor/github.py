@@ -128,8 +128,12 @@ def _environment(name: str) -> Callable[[Settings, Repository, Place], Diagnosis
         allowed = _allowed(settings, found)
         if only and allowed is None:
             return failed(name, "every branch may use it, and its secrets", _create(where, name, only))
+        page = f"{where.page}/settings/environments"
         if allowed is not None and not matches(ref.replace("*", "1"), allowed):
-            return failed(name, f"{ref} may not use it", f"{where.page}/settings/environments: allow {ref}")
+            return failed(name, f"{ref} may not use it", f"{page}: allow {ref}")
+        others = [pattern for pattern in allowed or [] if pattern != ref]
+        if only and others:
+            return failed(name, f"{', '.join(others)} may use it too, and its secrets", f"{page}: allow {ref} alone")
         return passed(name, "every branch may use it" if allowed is None else f"for {', '.join(allowed)}")
 
     return ask

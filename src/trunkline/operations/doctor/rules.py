@@ -31,7 +31,16 @@ def main(settings: Settings, repository: Repository, where: Place) -> Diagnosis:
         return unknown("branch rules", "a classic protection does not tell whether a branch must be up to date", page)
     if not any(found.get("strict_required_status_checks_policy") for found in statuses):
         return failed("branch rules", f"a branch behind {MAIN} can be merged: what was judged is not what results", fix)
+    reviews = [rule.parameters for rule in rules if rule.type == "pull_request"]
+    if any(found.get("required_approving_review_count") for found in reviews) and not _last(reviews):
+        return failed("branch rules", f"what is pushed after an approval can be merged into {MAIN} unseen", fix)
     return passed("branch rules", f"{MAIN} requires {' and '.join(REQUIRED)} of an up-to-date branch")
+
+
+def _last(reviews: Iterable[Mapping[str, object]]) -> bool:
+    """Whether a review is one of the last push."""
+    kept = ("dismiss_stale_reviews_on_push", "require_last_push_approval")
+    return any(found.get(name) for found in reviews for name in kept)
 
 
 def tags(settings: Settings, repository: Repository, where: Place) -> Diagnosis:

@@ -11,7 +11,7 @@ from pathlib import Path
 from trunkline import registry
 from trunkline.clients import bundles, files
 from trunkline.clients.dvc import objects
-from trunkline.clients.git import clone, publishing, tags
+from trunkline.clients.git import publishing, tags
 from trunkline.clients.git.branches import Rejected
 from trunkline.clients.hub import upload
 from trunkline.errors import Error
@@ -33,13 +33,7 @@ def published() -> list[Tag]:
     Raises:
         Error: the remote cannot be reached, or there is none and this clone knows only a part of the history.
     """
-    remote = tags.origin()
-    if remote is not None:
-        return tags.published(remote)
-    if clone.shallow():
-        problem = "this clone is shallow and has no remote origin: nobody can tell which versions there are"
-        raise Error(problem, "git remote add origin <address> && git fetch --unshallow --tags origin")
-    return tags.everything()
+    return tags.complete()
 
 
 def of(state: Model, commit: str, facts: Mapping[str, object]) -> Tag | None:
