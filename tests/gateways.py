@@ -70,6 +70,7 @@ class Engine:
         retry_after: what it says beside a status that refuses; None: nothing, as TGI and vLLM do.
         asked: the bodies of requests that are no probes.
         left: requests whose client closed the connection.
+        counts: tokens in and out that it tells of what is no probe; None: as they are.
     """
 
     def __init__(self, bundle: Path) -> None:
@@ -83,6 +84,7 @@ class Engine:
         self.asked: list[dict[str, Any]] = []
         self.left = self.running = self.most = 0
         self.slow_s = 0.05
+        self.counts: tuple[int, int] | None = None
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/info":
@@ -154,7 +156,9 @@ class Engine:
         return {"model": self.name, "system_fingerprint": self.digest[:12]}
 
     def _usage(self) -> dict[str, int]:
-        return {"prompt_tokens": 90, "completion_tokens": len(self.says), "total_tokens": 90 + len(self.says)}
+        known = (90, len(self.says))
+        read, written = self.counts if self.counts is not None and self.running else known
+        return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
     def _details(self, body: dict[str, Any], numbers: list[int]) -> dict[str, Any]:
         if not body.get("logprobs"):

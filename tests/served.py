@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from trunkline.clients import listening
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -73,7 +75,7 @@ def running(app: web.Application, port: int = 0) -> Iterator[str]:
     started: Future[str] = Future()
 
     async def serve() -> tuple[web.AppRunner, str]:
-        runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True, access_log=None)
+        runner = web.AppRunner(app, **listening.manners(drain=0.2))
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True)
         await site.start()

@@ -214,6 +214,21 @@ def test_erasing_a_customer_leaves_what_statistics_need_and_no_text(database, tm
         assert b"MYTEXT" not in path.read_bytes(), f"{path} still holds it"
 
 
+def test_what_the_database_has_is_in_no_spool_any_more(tmp_path):
+    """Otherwise it would outlive its erasure, and `keep_days`, where few requests come."""
+    settings = logged.settings(tmp_path)
+    log = predictions.Log(settings)
+    mine = [logged.assigned(customer="MYNAME", input="MYTEXT" * number) for number in range(1, 200)]
+    for one in mine:
+        log.record(one)
+        log.record(logged.ended(one, output="MYTEXT"))
+    assert log.flush(20)
+    kept = b"".join(path.read_bytes() for path in tmp_path.glob("spool/*"))
+    assert (b"MYTEXT" in kept, b"MYNAME" in kept) == (False, False)
+    assert log.close(20)
+    assert predictions.find(settings, mine[-1].prediction).assignment == mine[-1]
+
+
 def test_what_was_erased_does_not_come_back_from_a_spool(database):
     """Its assignment, its outcome and its feedback may each arrive after the erasure, in any order."""
     early, late = logged.assigned(customer="c-1"), logged.assigned(customer="c-1")
@@ -235,6 +250,14 @@ def test_a_customer_who_comes_back_after_the_erasure_is_logged_again(database):
     again = logged.assigned(customer="c-1", time=logged.NOW + timedelta(seconds=1))
     database.add([again])
     assert database.find(again.prediction).assignment == again
+
+
+def test_what_a_gateway_wrote_whose_clock_is_ahead_is_erased_too_and_what_it_still_sends(database):
+    ahead, late = (logged.assigned(customer="c-1", time=logged.NOW + timedelta(minutes=n)) for n in (5, 4))
+    database.add([ahead])
+    assert database.erase("c-1", predictions.moment(logged.NOW)) == 1
+    database.add([late])
+    assert [database.find(one.prediction).erased for one in (ahead, late)] == [True, True]
 
 
 def test_pruning_deletes_what_is_older_with_all_that_belongs_to_it(database):
@@ -522,6 +545,7 @@ def test_a_spool_gives_back_all_that_was_put_in_and_in_order(tmp_path_factory, c
             assert [frame.content for frame in frames] == waiting[: len(frames)]
             spool.release(frames)
             del waiting[: len(frames)]
+            assert waiting or not any(path.read_bytes()[4096:])
         assert spool.waiting == len(waiting)
     assert [frame.content for frame in spool.oldest(1_000, 1 << 30)] == waiting
     assert (spool.used == 0) == (not waiting)

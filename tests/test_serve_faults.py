@@ -1,6 +1,7 @@
 """`trunkline serve` when something is refused, breaks, is slow, leaves or ends: nothing accepted goes unlogged."""
 
 import json
+import resource
 import signal
 import socket
 import threading
@@ -53,7 +54,7 @@ def engine(world: World) -> Iterator[gateways.Engine]:
     says = world.stable.says
     yield world.stable
     world.stable.says, world.stable.fails, world.stable.finish = says, None, "stop"
-    world.stable.retry_after = "7"
+    world.stable.retry_after, world.stable.counts = "7", None
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,16 @@ def test_what_the_engine_does_is_told_with_its_status_and_logged_by_its_kind(wor
     assert count(world, f'trunkline_request_errors_total{{{ARM},error="{expected[1]}"}}') == before + 1
     if expected[0] in (429, 503):
         assert answer.headers["Retry-After"] == ("7" if expected[0] == 429 else "1")
+
+
+@pytest.mark.parametrize("counts", [(-5, 3), (90, -1), (2**63, 3), (90, 10**18)])
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_engine_that_counts_what_cannot_be_is_garbage_and_no_fault_of_ours(world, engine, counts, stream):
+    engine.counts = counts
+    answer = world.post(stream=stream)
+    found = world.logged(answer).outcome
+    assert (answer.status_code, found.error) == (200 if stream else 502, "garbage")
+    assert "the engine counts" in answer.text
 
 
 @pytest.mark.parametrize("said", [None, "Wed, 21 Oct 2026 07:28:00 GMT", "soon"])
@@ -396,7 +407,12 @@ def test_after_sigterm_everything_accepted_is_answered_and_logged_and_nothing_ne
     engine = gateways.Engine(bundle)
     engine.fails, engine.slow_s, engine.says = "slow", 0.3, ["a", "b", "c", "d"]
     answers: list[requests.Response] = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, hard - 1), hard))
     with served.answering(engine) as url, process(tmp_path, url, bundle) as gateway:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        # Each connection is a file: as many as may be.
+        assert resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
 
         def ask(stream: bool) -> None:
             body = {"inputs": MESSAGE, "stream": stream}
@@ -408,6 +424,8 @@ def test_after_sigterm_everything_accepted_is_answered_and_logged_and_nothing_ne
         wait(lambda: engine.running == 6)
         gateway.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
+        # Again, as from whoever signals a process and then its group.
+        gateway.process.send_signal(signal.SIGTERM)
         with pytest.raises(requests.ConnectionError):
             requests.get(gateway.url + "/health", timeout=5)
         for thread in threads:
@@ -435,6 +453,35 @@ def test_what_does_not_end_in_time_after_sigterm_is_cut_and_logged_so(tmp_path):
         assert asked.exception() is not None or asked.result().status_code >= 500
     (one,) = rows(gateway.params)
     assert (one.outcome.status, one.outcome.error) == (503, "shutdown")
+
+
+def test_who_interrupts_a_gateway_that_is_ending_does_not_wait_and_nothing_is_blamed_on_clients(tmp_path):
+    bundle = gateways.bundle(tmp_path, "v1.0.0")
+    engine = gateways.Engine(bundle)
+    engine.fails = "hang"
+    with (
+        served.answering(engine) as url,
+        process(tmp_path, url, bundle, serve__gateway__drain=100.0) as gateway,
+        ThreadPoolExecutor() as pool,
+    ):
+        asked = pool.submit(requests.post, gateway.url + "/generate", json={"inputs": "x"}, timeout=60)
+        wait(lambda: engine.running)
+        gateway.process.send_signal(signal.SIGINT)
+        wait(lambda: refuses(gateway.url))
+        gateway.process.send_signal(signal.SIGINT)
+        assert gateway.process.wait(60) == 1
+        assert isinstance(asked.exception(), requests.ConnectionError)
+    (one,) = rows(gateway.params)
+    assert (one.outcome.status, one.outcome.error) == (503, "shutdown")
+
+
+def refuses(url: str) -> bool:
+    """Whether no connection is accepted there."""
+    try:
+        requests.get(url + "/health", timeout=20)
+    except requests.ConnectionError:
+        return True
+    return False
 
 
 def test_a_gateway_that_is_killed_in_a_stream_has_logged_who_was_answering(tmp_path):

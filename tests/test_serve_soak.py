@@ -22,13 +22,13 @@ import gateways
 from gateways import MESSAGE, Process, process
 from tgi_document import check
 
-ROOM = {"serve__gateway__max_concurrent": 4, "serve__gateway__queue": 4}
-CLIENTS = 80
+ROOM = {"serve__gateway__max_concurrent": 2, "serve__gateway__queue": 2}
+CLIENTS = 40
 TIMEOUTS = {"connect": 0.5, "first_token": 0.5, "next_token": 0.4, "total": 2.0}
 LIMITS = ROOM | {"serve__gateway__probe_seconds": 0.2, "serve__gateway__body_seconds": 1.0, "serve__timeouts": TIMEOUTS}
 # How the engine is, one after the other, for so long each.
 MOODS = [None, "hang", None, "garbage", "slow", "kill", None, 500, "cut", "error", "kill", "slow", 429, None]
-MOOD_S = 1.0
+MOOD_S = 0.7
 # What may come of a request: whole answers, and refusals that say why.
 STATUSES = {200, 400, 408, 413, 422, 424, 429, 502, 503, 504}
 MALFORMED = [
@@ -57,7 +57,7 @@ class Got(NamedTuple):
 
 
 class Clients:
-    """Eighty clients that ask without a pause, each time in another way.
+    """Forty clients that ask without a pause, each time in another way.
 
     Attributes:
         url: of the gateway that is there now.

@@ -1,8 +1,8 @@
 """Spans of `trunkline serve`: what an OTLP receiver on a socket gets of each prediction, and when nothing is sent."""
 
 import os
-import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,9 +16,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 import gateways
 import served
-from gateways import MESSAGE, World, process, rows, wait
+from gateways import MESSAGE, World, rows, wait
 from trunkline.clients import tracing
 from trunkline.errors import Error
+from trunkline.operations import serve
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"
@@ -188,50 +189,44 @@ def test_the_environment_names_the_service(monkeypatch, collector, tmp_path):
 
 def test_what_is_left_is_sent_when_the_gateway_ends(monkeypatch, collector, tmp_path):
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
-    bundle = gateways.bundle(tmp_path, "v1.0.0")
-    with served.answering(gateways.Engine(bundle)) as url, process(tmp_path, url, bundle) as gateway:
-        answers = [requests.post(gateway.url + "/generate", json={"inputs": "x"}, timeout=20) for _ in range(3)]
+    with gateways.serving(tmp_path) as world:
+        answers = [world.post() for _ in range(3)]
         assert collector.spans == []
-        gateway.process.send_signal(signal.SIGTERM)
-        assert gateway.process.wait(20) == 0
     sent = [read(span.attributes)["trunkline.prediction"] for span in collector.spans]
     assert sorted(sent) == sorted(answer.headers["x-trunkline-prediction"] for answer in answers)
 
 
 @pytest.mark.parametrize("answers", [False, True], ids=["hangs", "refuses"])
 def test_a_dead_collector_delays_and_fails_nothing(monkeypatch, tmp_path, answers):
-    bundle = gateways.bundle(tmp_path, "v1.0.0")
+    monkeypatch.setattr(serve, "FLUSH_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         if answers:
             silent.close()
-        with served.answering(gateways.Engine(bundle)) as url, process(tmp_path, url, bundle) as gateway:
+        with gateways.serving(tmp_path) as world:
             for _ in range(20):
-                asked = time.monotonic()
-                answer = requests.post(gateway.url + "/generate", json={"inputs": "x"}, timeout=20)
-                assert (answer.status_code, time.monotonic() - asked < 2) == (200, True)
-                time.sleep(0.02)
+                answer = world.post()
+                assert answer.status_code == 200
+                # The SDK alone would take its ten seconds for each batch.
+                assert world.logged(answer).outcome.latency_ms < 8000
             ended = time.monotonic()
-            gateway.process.send_signal(signal.SIGTERM)
-            assert gateway.process.wait(20) == 0
-            # The SDK alone would take its ten seconds for each batch.
-            assert time.monotonic() - ended < 8
-    assert [one.outcome.status for one in rows(gateway.params)] == [200] * 20
+        assert time.monotonic() - ended < 8
+    assert [one.outcome.status for one in rows(world.params)] == [200] * 20
 
 
-@pytest.mark.parametrize("named", [False, True])
-def test_without_an_endpoint_the_sdk_is_not_even_loaded(monkeypatch, collector, tmp_path, named):
-    if not named:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "")
-    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
-    bundle = gateways.bundle(tmp_path, "v1.0.0")
-    with served.answering(gateways.Engine(bundle)) as url, process(tmp_path, url, bundle) as gateway:
-        assert requests.post(gateway.url + "/generate", json={"inputs": "x"}, timeout=20).status_code == 200
-        gateway.process.send_signal(signal.SIGTERM)
-        assert gateway.process.wait(20) == 0
-    assert any("trunkline.clients.tracing" in line for line in gateway.log)
-    assert any("opentelemetry" in line for line in gateway.log) is named
-    assert bool(collector.bodies) is named
+def test_without_an_endpoint_the_sdk_is_not_even_loaded(monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+    code = """
+import os, sys
+from trunkline.clients import tracing
+from trunkline.operations import serve
+told = [tracing.connect() is None, "opentelemetry" in sys.modules]
+os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:9"
+print(*told, tracing.connect() is None, "opentelemetry" in sys.modules, flush=True)
+os._exit(0)  # its spans' thread goes on
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert said.stdout.split() == ["True", "False", "False", "True"]
 
 
 def test_the_endpoint_of_traces_alone_is_enough(monkeypatch, collector, tmp_path):

@@ -1,14 +1,27 @@
 """A port that is taken before a server is ready to answer on it, and how the gateway and engines answer there."""
 
 import asyncio
+import logging
+import resource
+import signal
 import socket
+import zlib
 from collections.abc import Callable
-from typing import NoReturn
+from contextlib import suppress
+from typing import Any, NoReturn
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from trunkline.errors import Error
 from trunkline.records.serving import Failure
+
+# Without a whole head of a request for so long, a connection is closed. Proxies, which keep theirs for a minute or
+# less, must not meet one that is being closed.
+IDLE_S = 75.0
+_LOOK_S = 0.1
+# zlib's words for the encodings that are understood.
+_FORMS = {"gzip": 31, "deflate": 15, "bare deflate": -15}
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -48,37 +61,50 @@ def is_free(host: str, port: int) -> bool:
 def answer(app: web.Application, place: socket.socket, drain: float, ready: Callable[[], None]) -> None:
     """Answer on a port until SIGTERM or SIGINT; then no more is accepted, and what was is answered.
 
+    SIGTERM may come again, as from whoever signals a process and then its group, and changes nothing; SIGINT then
+    ends it at once.
+
     Args:
         place: from `listen`.
         drain: seconds that what was accepted gets.
         ready: called when it answers.
     """
-    web.run_app(
-        app,
-        sock=place,
-        print=lambda _: ready(),
-        access_log=None,
+    # Every connection is a file, and the limit that is common is lower than what a machine can hold.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    app.on_shutdown.insert(0, _go_on)
+    web.run_app(app, sock=place, print=lambda _: ready(), **manners(drain))
+
+
+def manners(drain: float) -> dict[str, Any]:
+    """How connections are treated, in the words of aiohttp's runner."""
+    return {
+        "access_log": None,
+        "logger": _heard,
         # aiohttp waits so long twice before it cancels what is left.
-        shutdown_timeout=drain / 2,
+        "shutdown_timeout": drain / 2,
+        "keepalive_timeout": IDLE_S,
         # A client that leaves ends its request.
-        handler_cancellation=True,
-    )
+        "handler_cancellation": True,
+        # `content` does it, and says what is wrong.
+        "auto_decompress": False,
+    }
 
 
 async def content(request: web.Request) -> bytes:
     """The body of a request.
 
     Raises:
-        Failure: it is not encoded as its headers say, and the connection ends then.
+        Failure: it is not encoded as its headers say, or so that it is not understood.
+        web.HTTPBadRequest: its chunks are not HTTP's; the connection ends then.
         web.HTTPRequestEntityTooLarge: it is too large.
     """
-    try:
-        return await request.read()
-    except web.RequestPayloadError:
-        # aiohttp would try to read the rest, and take it for a fault that it cannot.
-        request.content.feed_eof()
-        request.protocol.close()
-        raise Failure("invalid", "the body is not encoded as its headers say") from None
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in ("identity", "gzip", "deflate"):
+        raise Failure("invalid", f"content-encoding: {encoding[:40]!r} is not understood, only gzip and deflate")
+    found = await (request.read() if request.content.is_eof() else _whole(request))
+    return found if encoding == "identity" else _unpacked(found, encoding, request.client_max_size)
 
 
 def give_up(request: web.Request) -> NoReturn:
@@ -90,3 +116,51 @@ def give_up(request: web.Request) -> NoReturn:
     if request.transport is not None:
         request.transport.abort()
     raise asyncio.CancelledError from None
+
+
+class _Faults(logging.Filter):
+    """Passes over what is no HTTP: its sender is told, and the record would hold messages and keys."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is ours."""
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_heard = logging.getLogger(__name__)
+_heard.addFilter(_Faults())
+
+
+async def _go_on(_: web.Application) -> None:
+    with suppress(NotImplementedError):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: None)
+
+
+async def _whole(request: web.Request) -> bytes:
+    """A body that is still coming."""
+    reading = asyncio.create_task(request.read())
+    try:
+        while not (await asyncio.wait({reading}, timeout=_LOOK_S))[0]:
+            # aiohttp tells nobody who waits for a body that its chunks make no sense, it only queues an answer to it.
+            if request.protocol._messages:
+                request.content.feed_eof()
+                request.protocol.close()
+                raise web.HTTPBadRequest(reason="the chunks of the body are not framed as HTTP says")
+        return reading.result()
+    finally:
+        reading.cancel()
+
+
+def _unpacked(packed: bytes, encoding: str, most: int) -> bytes:
+    if encoding == "deflate" and packed and packed[0] & 0x0F != zlib.DEFLATED:
+        # Many clients leave out the head and the checksum.
+        encoding = "bare deflate"
+    unpacker = zlib.decompressobj(_FORMS[encoding])
+    try:
+        found = unpacker.decompress(packed, most + 1)
+    except zlib.error:
+        raise Failure("invalid", f"the body is not {encoding}, as its headers say") from None
+    if len(found) > most:
+        raise web.HTTPRequestEntityTooLarge(most, len(found))
+    if not unpacker.eof or unpacker.unused_data:
+        raise Failure("invalid", f"the body is not one whole {encoding}: it is cut off, or something follows")
+    return found

@@ -14,6 +14,8 @@ _FINISHES: dict[str, Finish] = {
     "length": "length",
     "content_filter": "content_filter",
 }
+# No answer has more tokens; whoever counts so many, or less than none, counts nothing.
+_MOST_TOKENS = 10**9
 
 
 class Piece(NamedTuple):
@@ -70,11 +72,14 @@ class Gathering:
         """The whole answer.
 
         Raises:
-            Failure: the server never said that it is whole.
+            Failure: the server never said that it is whole, or counts what cannot be.
         """
         known = self._known
         if known.finish is None:
             raise Failure("disconnected", "the answer ends before it is whole")
+        for count in (known.tokens_in, known.tokens_out):
+            if count is not None and not 0 <= count <= _MOST_TOKENS:
+                raise Failure("garbage", f"the engine counts {count} tokens")
         now = time.perf_counter()
         stopped_by = self._stops.found or known.stopped_by
         return Completion(

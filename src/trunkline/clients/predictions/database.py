@@ -165,7 +165,7 @@ class Database:
 
         Args:
             customer: as it is logged: as it is, or hashed.
-            before: microseconds since 1970; later predictions are not touched.
+            before: microseconds since 1970; predictions that arrive later and are of later are not touched.
 
         Returns:
             How many predictions held the customer's data.

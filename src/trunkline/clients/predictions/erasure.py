@@ -21,9 +21,13 @@ _NOTHING_SAID = {"label": None, "comment": None}
 
 
 def erase(connection: sa.Connection, customer: str, before: int) -> int:
-    """Redact a customer's predictions and remember to redact what arrives later; how many were found."""
-    _remember(connection, _digest(customer), before)
-    of_customer = sa.and_(assignments.c.customer == customer, assignments.c.time <= before)
+    """Redact a customer's predictions and remember to redact what arrives later; how many were found.
+
+    All that is there, also what a gateway whose clock is ahead has written: nothing of it came after the erasure.
+    """
+    of_customer = assignments.c.customer == customer
+    newest = connection.scalar(sa.select(sa.func.max(assignments.c.time)).where(of_customer))
+    _remember(connection, _digest(customer), max(before, newest or before))
     found = connection.execute(sa.select(assignments.c.prediction, assignments.c.unit).where(of_customer)).all()
     names = _names()
     for unit in {row.unit for row in found}:

@@ -176,7 +176,7 @@ class Spool:
         return frame._replace(end=at + frame.end)
 
     def release(self, frames: list[Frame]) -> None:
-        """Give up the room of the oldest records, those that ``oldest`` gave.
+        """Give up the room of the oldest records, those that ``oldest`` gave; blank, as they may be erased elsewhere.
 
         On disk before the room can be used again: otherwise a power failure could leave neither.
         """
@@ -184,6 +184,9 @@ class Spool:
         copy = _HEAD.pack(number, end, 0)[:16]
         os.pwrite(self._file, copy + zlib.crc32(copy).to_bytes(4, "little"), _HEAD_AT[number % 2])
         self.sync()
+        parts = [(self._first, end)] if self._first < end else [(self._first, self._size), (_START, end)]
+        for start, stop in parts:
+            os.pwrite(self._file, bytes(stop - start), start)
         with self._lock:
             for at in (self._first, *(frame.end for frame in frames[:-1])):
                 self._jumps.pop(at, None)

@@ -125,8 +125,8 @@ class _Reply:
                 status = refused.status
                 raise refused from None
             return await self._tell(self._response, refused)
-        except (ConnectionError, asyncio.CancelledError):
-            status, error = (CLIENT_LEFT, "client_left") if self._has_left() else (503, "shutdown")
+        except (ConnectionError, asyncio.CancelledError) as end:
+            status, error = (CLIENT_LEFT, "client_left") if self._has_left(end) else (503, "shutdown")
             raise
         except Exception:
             error = "internal"
@@ -203,6 +203,7 @@ class _Reply:
         self._exchange.doubt(problem)
         return from_failure(problem)
 
-    def _has_left(self) -> bool:
+    def _has_left(self, end: BaseException) -> bool:
         """Whether the client closed its connection; otherwise it is the gateway that ends, and waits no longer."""
-        return not any(time.monotonic() >= moment for moment in self._request.app[ENDING])
+        interrupted = isinstance(end, asyncio.CancelledError) and self._request.transport is not None
+        return not interrupted and not any(time.monotonic() >= moment for moment in self._request.app[ENDING])

@@ -1,0 +1,121 @@
+"""What is no request, no whole one, or one that never ends, over raw sockets: bounded, named, and in no log."""
+
+import gzip
+import json
+import socket
+import zlib
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+import gateways
+from gateways import ANSWER, MESSAGE, World, wait
+from trunkline.clients import listening
+
+BODY = json.dumps({"inputs": MESSAGE}).encode()
+HEAD = b"POST /generate HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+KEY = "sk-a-secret"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listening, "IDLE_S", 0.5)
+        with gateways.serving(tmp_path_factory.mktemp("world"), serve__gateway__request_bytes=10_000) as running:
+            yield running
+
+
+def connected(world: World) -> socket.socket:
+    place = socket.create_connection(("127.0.0.1", int(world.url.rsplit(":", 1)[1])), timeout=20)
+    place.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return place
+
+
+def heard(place: socket.socket) -> bytes:
+    """All that comes until the connection ends."""
+    said = b""
+    while part := place.recv(65536):
+        said += part
+    return said
+
+
+def bare(content: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(content) + packer.flush()
+
+
+def test_a_head_that_never_ends_has_its_connection_closed_and_nobody_else_is(world):
+    place, after = connected(world), connected(world)
+    after.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert after.recv(1000).startswith(b"HTTP/1.1 200")
+    for one in (place, after):
+        one.sendall(HEAD + b"x-long: ")
+    world.stable.fails, world.stable.slow_s = "slow", 0.4
+    answer = requests.post(world.url + "/generate_stream", json={"inputs": MESSAGE}, stream=True, timeout=20)
+    # As slow as can be: what came last counts for nothing.
+    ended = []
+
+    def drip(one: socket.socket) -> bool:
+        try:
+            one.sendall(b"x")
+            one.setblocking(False)
+            ended.append(one.recv(1))
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return ended[-1] == b""
+
+    for one in (place, after):
+        wait(lambda one=one: drip(one), 20)
+    # An answer may take longer.
+    assert '"generated_text":"{' in answer.text
+    world.stable.fails = None
+
+
+def test_chunks_that_are_none_are_refused_at_once_and_nothing_of_them_is_logged(world, caplog):
+    for chunks in (b"zz\r\n" + BODY, b"5\r\n" + BODY + b"\r\n0\r\n\r\n", b"-5\r\n" + BODY):
+        for apart in (True, False):
+            with connected(world) as place:
+                place.sendall(CHUNKED if apart else CHUNKED + chunks)
+                if apart:
+                    # Whoever answers waits for the body by then.
+                    wait(lambda: requests.get(world.url + "/health", timeout=20).status_code == 200)
+                    place.sendall(chunks)
+                said = heard(place)
+            assert said.split(b" ")[1] == b"400"
+            assert b"chunk" in said
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("line", [f"Authorization: Bearer {KEY}\0", f"{KEY} : x", f"x-long: {'x' * 9000}"])
+def test_what_is_no_http_is_refused_and_in_no_log(world, caplog, line):
+    with connected(world) as place:
+        place.sendall(HEAD + line.encode() + b"\r\n\r\n")
+        assert heard(place).split(b" ")[1] == b"400"
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("form", ["gzip", "deflate", "bare"])
+def test_a_packed_body_is_unpacked_and_one_that_is_not_whole_or_too_large_is_refused_by_name(world, form):
+    said = {"Content-Encoding": "gzip" if form == "gzip" else "deflate"}
+    pack = {"gzip": gzip.compress, "deflate": zlib.compress, "bare": bare}[form]
+
+    def ask(content: bytes) -> requests.Response:
+        return requests.post(world.url + "/generate", data=content, headers=said, timeout=20)
+
+    assert ask(pack(BODY)).json() == {"generated_text": ANSWER}
+    packed = pack(BODY + b" " * 500)
+    for broken in (packed[:-1], packed[:20], b"", packed + b"x"):
+        answer = ask(broken)
+        assert (answer.status_code, "not one whole" in answer.json()["error"]) == (422, True)
+    # A bomb is never unpacked.
+    assert ask(pack(b" " * 5_000_000)).status_code == 413
+
+
+def test_an_encoding_that_is_not_understood_is_refused_by_name(world):
+    for name in ("br", "zstd", "gzip, gzip", "aes128gcm"):
+        answer = requests.post(world.url + "/generate", data=BODY, headers={"Content-Encoding": name}, timeout=20)
+        assert (answer.status_code, name in answer.json()["error"]) == (422, True)
