@@ -26,7 +26,7 @@ from trunkline.sequential import Conditional, Counts, spent
 
 # A step that lasts longer than the traffic: where the clock ramps, nothing is promoted by evidence.
 NEVER = 1000
-# As in params.yaml; FEW where only the level is asked for, or a promotion: fewer find a worse canary later.
+# As in params.yaml; FEW where only the level is asked for: fewer find a worse canary later.
 PLACEBOS, FEW = 4999, 199
 PLANNED = 0.04
 
@@ -334,7 +334,7 @@ def evidence(repetitions: int) -> None:
         print(f"\n**The ramp that asks for evidence**, {rate} requests a minute, {repetitions} rollouts a row\n")
         print("| canary's errors, times production's | rolled back % | promoted % | undecided % | bad | mean minutes |")
         print("|---|---|---|---|---|---|")
-        chosen = plan(poll=poll, horizon=minutes)
+        chosen = plan(poll=poll, horizon=minutes, placebos=PLACEBOS)
         for ratio in (0.5, 1.0, 1.5, 2.0, 3.0):
             scenario = Scenario(rate=rate, ratio=ratio, minutes=minutes)
             found = [gated(chosen, scenario, seed) for seed in range(repetitions)]

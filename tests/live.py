@@ -27,11 +27,10 @@ import merged
 import starter
 import supervised
 import tiny
+from supervised import Supervision
 from trunkline import params, prompts, transforms
-from trunkline.clients import daemons, model, predictions
-from trunkline.clients.daemons import Daemon
+from trunkline.clients import model, predictions
 from trunkline.records.rollout import Rollout
-from trunkline.records.traffic import Traffic
 
 MODEL = "support-triage"
 GOOD, BETTER, BAD = "v0.1.0", "v0.2.0", "v0.3.0"
@@ -98,14 +97,14 @@ def _row(loaded: model.LoadedModel, words: str, answer: str) -> tuple[torch.Tens
     return torch.tensor(tokens), len(prompt)
 
 
-class Story:
+class Story(Supervision):
     """A repository with three releases, a machine that serves it, and a desk at which rollouts are decided."""
 
     def __init__(self, folder: Path, plan: Mapping[str, object]) -> None:
+        super().__init__(folder / "machine")
         port = supervised.free_ports()
         self.url = f"http://127.0.0.1:{port}"
-        self.log = (folder / "said").open("w")
-        self._folder, self._supervisor = folder, None
+        self._place = folder
         base = tiny.build_teachable(folder / "base")
         right = {intent: expected(intent) for intent in starter.INTENTS}
         bad = right | {MALFORMED: "I am not sure what that is.", WRONG: expected(RIGHT)}
@@ -114,9 +113,8 @@ class Story:
             for number, answers in enumerate((right, right, bad))
         ]
         self.places = merged.build(folder, base, adapters[0], **self._changes(port), **changes_of(plan))
-        self.machine = merged.clone(self.places.origin, folder / "machine")
+        merged.clone(self.places.origin, self.folder)
         self.desk = merged.clone(self.places.origin, folder / "desk")
-        self.serve = self.machine / ".trunkline/serve"
         self.trunkline("release")
         for number in (1, 2):
             merged.run(self.places.work, f"candidate {number}", adapter=adapters[number])
@@ -132,12 +130,13 @@ class Story:
             "serve__gateway__listen": f"127.0.0.1:{port}",
             "serve__gateway__probe_seconds": 2.0,
             "serve__guard": {"format@1": "block"},
-            "serve__log__database": f"sqlite:///{self._folder / 'log.sqlite'}",
+            "serve__log__database": f"sqlite:///{self._place / 'log.sqlite'}",
             "serve__timeouts__first_token": 8.0,
             "serve__timeouts__total": 12.0,
             "supervise__ports": {"first": port + 1, "last": port + 9},
             "supervise__poll_seconds": 1.0,
-            "supervise__grace_seconds": 10.0,
+            # So long that the next rollout of the same release finds its engine running.
+            "supervise__grace_seconds": 25.0,
         }
 
     def begin(self, *arguments: str) -> "subprocess.Popen[str]":
@@ -152,56 +151,18 @@ class Story:
         print(said, more)
         return said
 
-    def start(self) -> None:
-        """Start the supervisor."""
-        command = [sys.executable, "-m", "trunkline", "supervise"]
-        self._supervisor = subprocess.Popen(command, cwd=self.machine, stdout=self.log, stderr=self.log)
-
-    @property
-    def runs(self) -> bool:
-        """Whether the supervisor does."""
-        return self._supervisor is not None and self._supervisor.poll() is None
-
     def crash(self) -> None:
         """Kill the supervisor and the gateway, which nobody starts again until `start`."""
-        assert self._supervisor is not None
-        self._supervisor.kill()
-        self._supervisor.wait()
-        for daemon in daemons.find(self.serve):
-            if daemon.role.startswith("gateway"):
-                os.kill(daemon.pid, signal.SIGKILL)
-
-    def end(self) -> int:
-        """End the supervisor as whoever runs it does; its exit code."""
-        assert self._supervisor is not None
-        self._supervisor.terminate()
-        return self._supervisor.wait(120)
-
-    def close(self) -> None:
-        """End everything, whatever the tests left; what was said is shown beside a failure."""
-        if self._supervisor is not None:
-            self._supervisor.kill()
-            self._supervisor.wait()
-        for daemon in daemons.find(self.serve):
-            daemon.end(0)
-        self.log.close()
-        for path in [self._folder / "said", *self.serve.glob("*.log")]:
-            print(path.name, path.read_text()[-4000:])
+        super().crash()
+        for pid in self.running.gateway:
+            os.kill(pid, signal.SIGKILL)
 
     @property
     def arms(self) -> list[str]:
         """The versions of stable and, where there is one, canary."""
-        path = self.serve / "traffic.json"
-        if not path.exists():
-            return []
-        now = Traffic.read(path)
-        return [arm.release.removeprefix(f"{MODEL}@") for arm in (now.stable, now.canary) if arm]
-
-    @property
-    def engines(self) -> dict[str, Daemon]:
-        """What runs, by version."""
-        found = [daemon for daemon in daemons.find(self.serve) if daemon.role.startswith("engine")]
-        return {daemon.role.split()[1]: daemon for daemon in found}
+        now = self.traffic
+        arms = (now.stable, now.canary) if now else ()
+        return [arm.release.removeprefix(f"{MODEL}@") for arm in arms if arm]
 
     @property
     def rollout(self) -> Rollout | None:

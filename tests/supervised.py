@@ -105,15 +105,95 @@ class Running(NamedTuple):
     engines: dict[str, int]
 
 
-class Machine:
-    """The clone in which supervisors run."""
+class Supervision:
+    """A clone in which supervisors run, and what they keep running there.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.origin, self.remote = folder / "machine", folder / "origin.git", folder / "remote"
-        self.serve = self.folder / ".trunkline/serve"
+    Args:
+        folder: the clone.
+        program: what is started as `trunkline`.
+    """
+
+    def __init__(self, folder: Path, *program: str) -> None:
+        self.folder, self.serve = folder, folder / ".trunkline/serve"
         self.supervisors: list[subprocess.Popen] = []
+        self._program = program or ("-m", "trunkline")
         self._lines: list[str] = []
-        self._begun = self._heard = 0
+        self._begun = 0
+
+    def start(self) -> None:
+        """Start a supervisor, the one that counts from now on."""
+        self._begun = len(self._lines)
+        self.supervisors.append(self.launch())
+
+    def launch(self) -> subprocess.Popen:
+        """Start one that need not be the only one; what it says is kept."""
+        command, pipe = [sys.executable, *self._program, "supervise"], subprocess.PIPE
+        process = subprocess.Popen(command, cwd=self.folder, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+        threading.Thread(target=lambda: self._lines.extend(process.stdout), daemon=True).start()
+        return process
+
+    @property
+    def supervisor(self) -> subprocess.Popen:
+        """The one that was started last."""
+        return self.supervisors[-1]
+
+    @property
+    def runs(self) -> bool:
+        """Whether it does."""
+        return bool(self.supervisors) and self.supervisor.poll() is None
+
+    @property
+    def said_now(self) -> str:
+        """What was said since the last supervisor was started."""
+        return "".join(self._lines[self._begun :])
+
+    @property
+    def traffic(self) -> Traffic | None:
+        path = self.serve / "traffic.json"
+        return Traffic.read(path) if path.exists() else None
+
+    @property
+    def running(self) -> Running:
+        words = {tuple(daemon.role.split()): daemon.pid for daemon in daemons.find(self.serve)}
+        engines = {words[1]: pid for words, pid in words.items() if words[0] == "engine"}
+        return Running([pid for words, pid in words.items() if words[0] == "gateway"], engines)
+
+    def crash(self) -> None:
+        """Kill the supervisor, which leaves all else running."""
+        self.supervisor.kill()
+        self.supervisor.wait()
+
+    def end(self) -> int:
+        """End the supervisor as whoever runs it does; its exit code."""
+        self.supervisor.terminate()
+        return self.supervisor.wait(120)
+
+    def close(self) -> None:
+        """End everything, whatever the test left; what was said is shown beside a failure."""
+        for process in self.supervisors:
+            process.kill()
+            process.wait()
+        for daemon in daemons.find(self.serve):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(daemon.pid, signal.SIGCONT)
+            daemon.end(0)
+        print("".join(self._lines))
+        for path in self.serve.glob("*.log"):
+            print(path.name, path.read_text()[-4000:])
+
+
+class Machine(Supervision):
+    """The clone of a built world, and how its branch is decided.
+
+    Args:
+        folder: of the world.
+        program: what is started as `trunkline`; this file, which starts stand-ins, if none is given.
+    """
+
+    def __init__(self, folder: Path, program: str = __file__) -> None:
+        super().__init__(folder / "machine", program)
+        self.origin, self.remote = folder / "origin.git", folder / "remote"
+        self._heard = 0
         port = free_ports()
         self.url = f"http://127.0.0.1:{port}"
         path = self.folder / "params.yaml"
@@ -135,32 +215,10 @@ class Machine:
         content[section] |= changes
         path.write_text(yaml.safe_dump(content, sort_keys=False))
 
-    def start(self) -> None:
-        """Start a supervisor, the one that counts from now on."""
-        self._begun = len(self._lines)
-        self.supervisors.append(self.launch())
-
-    def launch(self) -> subprocess.Popen:
-        """Start one that need not be the only one; what it says is in `said`."""
-        command, pipe = [sys.executable, __file__, "supervise"], subprocess.PIPE
-        process = subprocess.Popen(command, cwd=self.folder, stdout=pipe, stderr=subprocess.STDOUT, text=True)
-        threading.Thread(target=lambda: self._lines.extend(process.stdout), daemon=True).start()
-        return process
-
-    @property
-    def supervisor(self) -> subprocess.Popen:
-        """The one that was started last."""
-        return self.supervisors[-1]
-
     @property
     def said(self) -> str:
         """What supervisors said since all came true last."""
         return "".join(self._lines[self._heard :])
-
-    @property
-    def said_now(self) -> str:
-        """What was said since the last supervisor was started."""
-        return "".join(self._lines[self._begun :])
 
     @property
     def proved(self) -> bool:
@@ -171,7 +229,7 @@ class Machine:
 
     def settle(self, stable: str, canary: str | None = None, weight: float = 0.5) -> None:
         """Decide this, and wait until it has come true."""
-        if not self.supervisors or self.supervisor.poll() is not None:
+        if not self.runs:
             self.start()
         shutil.rmtree(self.folder / "faults", ignore_errors=True)
         self.decide(stable, rollout=None if canary is None else rollout(stable, canary, weight))
@@ -181,11 +239,6 @@ class Machine:
         self._heard = len(self._lines)
 
     @property
-    def traffic(self) -> Traffic | None:
-        path = self.serve / "traffic.json"
-        return Traffic.read(path) if path.exists() else None
-
-    @property
     def arms(self) -> tuple[str | None, str | None, float]:
         """The versions of stable and canary, and the canary's share."""
         now = self.traffic
@@ -193,12 +246,6 @@ class Machine:
             return None, None, 0
         stable, canary = (arm and arm.release.removeprefix(f"{MODEL}@") for arm in (now.stable, now.canary))
         return stable, canary, now.weight
-
-    @property
-    def running(self) -> Running:
-        words = {tuple(daemon.role.split()): daemon.pid for daemon in daemons.find(self.serve)}
-        engines = {words[1]: pid for words, pid in words.items() if words[0] == "engine"}
-        return Running([pid for words, pid in words.items() if words[0] == "gateway"], engines)
 
     def ask(self, unit: str, seconds: float = 0) -> requests.Response:
         return requests.post(self.url, json={"unit": unit, "seconds": seconds}, timeout=30)
@@ -245,17 +292,6 @@ class Machine:
         path.write_text(content)
         return path
 
-    def close(self) -> None:
-        """End everything, whatever the test left; what was said is shown beside a failure."""
-        print("".join(self._lines))
-        for process in self.supervisors:
-            process.kill()
-            process.wait()
-        for daemon in daemons.find(self.serve):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(daemon.pid, signal.SIGCONT)
-            daemon.end(0)
-
 
 def rollout(stable: str, canary: str, weight: float, state: str = "running") -> dict[str, Any]:
     """What `<model>.rollout.yaml` holds."""
@@ -278,10 +314,17 @@ def machine(built: Path, folder: Path) -> Iterator[Machine]:
         made.close()
 
 
+class Answered(list[Came]):
+    """What came to some that ask, and the seconds that each of them waits between two questions."""
+
+    pause: float
+
+
 @contextlib.contextmanager
-def clients(ask: Callable[[str], Came], count: int = 2, pause: float = 0.02) -> Iterator[list[Came]]:
+def clients(ask: Callable[[str], Came], count: int = 2, pause: float = 0.02) -> Iterator[Answered[Came]]:
     """Some that ask one thing after another, each time as another unit; yields what came."""
-    found: list[Came] = []
+    found: Answered[Came] = Answered()
+    found.pause = pause
     stop = threading.Event()
 
     def go_on(name: int) -> None:
@@ -289,7 +332,7 @@ def clients(ask: Callable[[str], Came], count: int = 2, pause: float = 0.02) -> 
             if stop.is_set():
                 return
             found.append(ask(f"{name}-{time.time_ns()}-{number}"))
-            time.sleep(pause)
+            time.sleep(found.pause)
 
     threads = [threading.Thread(target=go_on, args=(name,)) for name in range(count)]
     for thread in threads:

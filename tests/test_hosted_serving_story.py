@@ -1,9 +1,6 @@
 """Prompts for a provider's model earn their traffic on one machine: real supervisor, gateway, rollout and provider."""
 
 import contextlib
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +46,7 @@ class Place(Machine):
     """A machine that serves, and a desk at which is decided what."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        super().__init__(folder)
+        super().__init__(folder, hosted_machine.__file__)
         self.desk = folder / "desk"
         starter.git(folder, "clone", "-q", "--branch", "main", "origin.git", "desk")
         log = {"database": f"sqlite:///{folder / 'log.sqlite'}", "spool": str(folder / "spool")}
@@ -61,12 +58,6 @@ class Place(Machine):
             (clone / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
         self.params = params.load(self.folder / "params.yaml")
         monkeypatch.chdir(self.desk)
-
-    def launch(self) -> subprocess.Popen:
-        command, pipe = [sys.executable, hosted_machine.__file__, "supervise"], subprocess.PIPE
-        process = subprocess.Popen(command, cwd=self.folder, stdout=pipe, stderr=subprocess.STDOUT, text=True)
-        threading.Thread(target=lambda: self._lines.extend(process.stdout), daemon=True).start()
-        return process
 
     def decide_by(self, *arguments: str) -> None:
         """Decide at the desk, by a command."""
@@ -115,8 +106,6 @@ def place(provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             yield made
         finally:
             made.close()
-            for path in made.serve.glob("*.log"):
-                print(path.name, path.read_text()[-4000:])
 
 
 def test_prompts_for_a_providers_model_earn_their_traffic_and_the_old_one_is_back_when_it_moves(place, provider):
@@ -156,13 +145,11 @@ def test_prompts_for_a_providers_model_earn_their_traffic_and_the_old_one_is_bac
     until(lambda: place.answered() == {(200, "v2.0.0")}, 120)
 
     # A supervisor that is killed leaves it serving; nothing anywhere holds the key.
-    place.supervisor.kill()
-    place.supervisor.wait()
+    place.crash()
     place.start()
     until(lambda: "provider of v2.0.0 is ready" in place.said_now, 120)
     assert place.answered() == {(200, "v2.0.0")}
-    place.supervisor.terminate()
-    assert place.supervisor.wait(120) == 0
+    assert place.end() == 0
     ended = [one for one in place.logged() if one.outcome is not None]
     assert {one.outcome.error for one in ended} == {None, "moved"}
     answered = [one for one in ended if one.outcome.error is None]

@@ -9,7 +9,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,10 +30,9 @@ import starter
 import supervised
 import tiny
 from provider import Front
-from supervised import clients, until
+from supervised import Supervision, clients, until
 from test_story import ENVIRONMENT, commit
 from trunkline import cli, identity, prompts
-from trunkline.clients import daemons
 from trunkline.records import Bundle, Report, Task
 from trunkline.records.monitoring import Monitoring, Signal
 from trunkline.records.release import Manifest, Tag
@@ -94,7 +92,7 @@ class Answer(NamedTuple):
     right: bool
 
 
-class World:
+class World(Supervision):
     """A repository whose pull requests ask a provider, and a machine that serves what is merged.
 
     Args:
@@ -104,10 +102,9 @@ class World:
     """
 
     def __init__(self, folder: Path, front: Front, url: str) -> None:
-        self.front, self._folder = front, folder
-        self.work, self.machine = folder / "work", folder / "machine"
+        super().__init__(folder / "machine")
+        self.front, self.work = front, folder / "work"
         self._port = supervised.free_ports()
-        self._supervisor: subprocess.Popen[bytes] | None = None
         self._customers = schooled.rows(240, seed=9)
         self.work.mkdir()
         starter.git(folder, "init", "-q", "--bare", "-b", "main", "origin.git")
@@ -118,16 +115,16 @@ class World:
         starter.inputs(self.work)
         merged.pipeline(self.work)
         starter.write_rows(self.work / "data/raw/2026-07.jsonl", schooled.rows(300))
-        self._settings = {**SETTINGS, **self._places(), **providers.params(url), "hosted__timeout": 30.0}
+        self._settings = {**SETTINGS, **self._places(folder), **providers.params(url), "hosted__timeout": 30.0}
         with pr.standing_in(self.work):
             Repo.init(".").close()
         remote = f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {folder / 'storage'}\n"
         (self.work / ".dvc/config").write_text(remote)
 
-    def _places(self) -> dict[str, object]:
+    def _places(self, folder: Path) -> dict[str, object]:
         return {
             "serve__gateway__listen": f"127.0.0.1:{self._port}",
-            "serve__log__database": f"sqlite:///{self._folder / 'log.sqlite'}",
+            "serve__log__database": f"sqlite:///{folder / 'log.sqlite'}",
             "supervise__ports": {"first": self._port + 1, "last": self._port + 9},
         }
 
@@ -160,29 +157,6 @@ class World:
         """What `evaluate` says of the provider of a side."""
         report = Report.read(self.work / evaluate.REPORT)
         return next(check.message for check in report.checks if check.name == f"evaluate.provider.{side}")
-
-    def serve(self) -> None:
-        """Start `trunkline supervise` on the machine."""
-        merged.clone(self._folder / "origin.git", self.machine)
-        with (self._folder / "said").open("w") as log:
-            command = [sys.executable, "-m", "trunkline", "supervise"]
-            self._supervisor = subprocess.Popen(command, cwd=self.machine, stdout=log, stderr=log)
-
-    def end(self) -> int:
-        """End it as whoever runs it does; its exit code."""
-        assert self._supervisor is not None
-        self._supervisor.terminate()
-        return self._supervisor.wait(120)
-
-    def close(self) -> None:
-        """End everything, whatever the test left; what was said is shown beside a failure."""
-        if self._supervisor is not None:
-            self._supervisor.kill()
-            self._supervisor.wait()
-            for daemon in daemons.find(self.machine / ".trunkline/serve"):
-                daemon.end(0)
-        for path in [*self._folder.glob("said"), *self.machine.glob(".trunkline/serve/*.log")]:
-            print(path.name, path.read_text()[-4000:])
 
     def ask(self, unit: str) -> Answer:
         """Ask as a customer does, and say whether the answer is right."""
@@ -260,7 +234,8 @@ def test_a_hosted_release_goes_through_the_whole_loop_until_its_provider_silentl
     world.run("trunkline", "promote", FIRST, "--to", "production")
 
     # It serves, and another prompt and model meet it in the next pull request.
-    world.serve()
+    merged.clone(world.work.parent / "origin.git", world.folder)
+    world.start()
     until(lambda: world.answers(FIRST), 120)
     with clients(world.ask, 2, 0.3) as found:
         world.run("trunkline", "pin")

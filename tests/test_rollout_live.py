@@ -25,7 +25,7 @@ from trunkline.clients import actor
 from trunkline.clients.git import publishing, tags
 from trunkline.errors import Error
 from trunkline.operations.rollout import replaying, telling
-from trunkline.operations.rollout.looking import Controller
+from trunkline.operations.rollout.looking import Controller, Look
 from trunkline.records.release import Decision
 from trunkline.records.rollout import Alpha
 from trunkline.rollout import requests
@@ -57,9 +57,39 @@ def test_a_good_canary_earns_its_traffic_step_by_step_and_is_promoted(world):
         f"{MODEL} {CANARY} in production: advance at 0.5",
         f"{MODEL} {CANARY} in production: start at 0.25",
     ]
-    message = starter.git(world.origin, "log", "-1", "--format=%B", "env/production")
-    assert "verdict: pass" in message
-    assert '"e_no_worse"' in message
+    read_without_tools(world, looks[-1])
+
+
+def messages(world: World) -> list[list[str]]:
+    """The lines of the branch's messages, the last first."""
+    return [
+        text.splitlines()
+        for text in starter.git(world.origin, "log", "-z", "--format=%B", "env/production").split("\0")
+    ]
+
+
+def read_without_tools(world: World, promoted: Look) -> None:
+    """Whoever looks at the commits sees by what was decided, and what comes next."""
+    last, advanced, started = messages(world)[:3]
+    assert last[2:6] == [
+        "every signal is within its margin at the last step",
+        "",
+        "by trunkline, because: enough",
+        f"verdict: pass, after {promoted.seen.decision.minutes:.3g} of 60 minutes",
+    ]
+    table = {line.split()[0]: line.split()[1:] for line in last if line[:1].isalpha()}
+    arms = promoted.seen.arms
+    assert table["canary"] == [f"{count:,}" for count in arms["canary"]]
+    assert table["stable"] == [f"{count:,}" for count in arms["stable"]]
+    assert table["error"][-1] == "3"
+    assert table["limit"] == ["100", "(mean)", "20", "(each)"]
+    assert [line for line in last if line.startswith("e-value of wrong shares: ") and line.endswith(", limit 100")]
+    assert [line for line in last if line.startswith("looks worse than ")]
+    assert "share from now on: 50.0 % of the units" in advanced
+    proof = "an e-value of 20 for every signal that it is no worse than its margin"
+    assert f"next: at least 0.2 minutes, and {proof}" in advanced
+    assert [(line in last, line in started) for line in ("next: nothing more is decided",)] == [(True, False)]
+    assert json.loads("\n".join(last[last.index("{") :])) == json.loads(promoted.seen.decision.text())
 
 
 @pytest.mark.parametrize(
@@ -243,7 +273,7 @@ STEP = """
 import os, sys
 from pathlib import Path
 from trunkline import params
-from trunkline.operations.rollout.looking import Controller
+from trunkline.operations.rollout.looking import Controller, Look
 Path(sys.argv[1]).write_text(str(os.getpid()))
 Controller(params.load(Path("params.yaml")), "production").look(float(sys.argv[2]))
 """
@@ -404,8 +434,16 @@ def test_status_says_what_runs_by_what_evidence_and_what_it_waits_for(world, mon
     assert "waits: not yet shown at 25%" in out
     assert out.endswith("report: reports/rollout.md\n")
     assert len(world.subjects) == 2, "looking changes nothing"
-    cli.main(["rollout", "hold", "--reason", "wait\x1b[2J here", "--by", "ann"])
-    capsys.readouterr()
+    cli.main(["rollout", "hold", "--reason", "wait\x1b[2J here, @everyone of #12", "--by", "ann"])
+    assert "\x1b" not in capsys.readouterr().out
+    (held, *_) = messages(world)
+    assert held[2:] == [
+        "wait\ufffd[2J here, @\u200beveryone of #\u200b12",
+        "",
+        "by ann, because: human",
+        "share from now on: 25.0 % of the units",
+        "next: a human decides: `trunkline rollout resume`, `promote` or `rollback`",
+    ]
     assert cli.main(["rollout", "status"]) == 0
     out = capsys.readouterr().out
     assert "waits for a human: wait" in out

@@ -112,8 +112,7 @@ def test_a_killed_supervisor_leaves_all_serving_and_the_next_takes_over_without_
     machine.settle("v1.0.0", "v1.1.0")
     before = machine.running
     with supervised.clients(machine.came) as found:
-        machine.supervisor.kill()
-        machine.supervisor.wait()
+        machine.crash()
         machine.decide("v1.0.0", rollout=tried(0.75))
         time.sleep(0.5)
         assert machine.running == before
@@ -249,8 +248,7 @@ def test_an_engine_stays_for_as_long_as_the_gateway_asks_it(machine):
 
 def test_a_bundle_that_was_damaged_here_is_fetched_anew(machine):
     machine.settle("v1.0.0")
-    machine.supervisor.kill()  # the next one goes on with what it finds
-    machine.supervisor.wait()
+    machine.crash()  # the next one goes on with what it finds
     machine.settle("v1.0.0")
     before = machine.running.engines["v1.0.0"]
     (machine.serve / "v1.0.0/adapter_model.safetensors").write_text("damaged")

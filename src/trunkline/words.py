@@ -42,6 +42,11 @@ def markdown(text: object) -> Markup:
     return Markup(_inert(_REFERENCE.sub("\u200b", plain(text))))  # noqa: S704
 
 
+def unlinked(text: object) -> str:
+    """`plain` text for the message of a commit, in which GitHub would tell whoever is mentioned."""
+    return _REFERENCE.sub("\u200b", plain(text))
+
+
 def code(text: object, characters: int = 300) -> Markup:
     """The same in a code element, in which GitHub links nothing either."""
     inside = _inert(cut(text, characters))

@@ -56,15 +56,15 @@ class Tally:
         return sum(stable for _, stable in self.votes.values())
 
 
-def log_factors(votes: Mapping[float, tuple[int, int]], claimed: float, ratios: Floats) -> Floats:
+def log_factors(votes: Mapping[float, tuple[int, int]], claimed: Floats | float, ratios: Floats) -> Floats:
     """(j,) logarithms of how much likelier the votes are under each of ``ratios`` than under ``claimed``.
 
     Args:
         votes: (canary's, stable's) by weight; weights of 0 and 1 say nothing and are left out.
-        claimed: the ratio to refute.
+        claimed: the ratio to refute; of several, (k, 1), the logarithms are (k, j).
         ratios: (j,) other ratios.
     """
-    logs: Floats = np.zeros(ratios.size)
+    logs: Floats = np.zeros(np.broadcast_shapes(np.shape(claimed), ratios.shape))
     for weight, (canary, stable) in votes.items():
         if 0 < weight < 1:
             share, other = _share(weight, claimed), _share(weight, ratios)
@@ -84,11 +84,19 @@ def at_most(tally: Tally, tolerated: float = 1.0) -> float:
 
 def at_least(tally: Tally, margin: float) -> float:
     """The logarithm of the e-value against "the risk ratio is at least ``margin``": large means no worse."""
-    ratios = _SAFE[margin > _SAFE]
-    return float(log_sum(log_factors(tally.votes, margin, ratios))) - math.log(ratios.size)
+    return float(_at_least(tally, np.array([margin]))[0])
 
 
 def bound(tally: Tally, level: float, margins: Iterable[float] = ()) -> float:
     """The smallest risk ratio that is ruled out at this level, of a grid up to 20 and ``margins``; or infinity."""
     ratios = sorted({*_BOUNDS, *margins})
-    return next((ratio for ratio in ratios if reached(at_least(tally, ratio), level)), math.inf)
+    logs = _at_least(tally, np.array(ratios)).tolist()
+    return next((ratio for ratio, log in zip(ratios, logs, strict=True) if reached(log, level)), math.inf)
+
+
+def _at_least(tally: Tally, margins: Floats) -> Floats:
+    """(k,) the same against each of (k,) margins."""
+    bets = margins[:, None] > _SAFE
+    logs = np.where(bets, log_factors(tally.votes, margins[:, None], _SAFE), -np.inf)
+    found: Floats = log_sum(logs) - np.log(bets.sum(axis=1))
+    return found

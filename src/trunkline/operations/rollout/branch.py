@@ -6,11 +6,12 @@ from trunkline import registry
 from trunkline.clients import actor
 from trunkline.clients.git import branches, publishing
 from trunkline.errors import Error
+from trunkline.operations.rollout.message import message
+from trunkline.operations.rollout.reading import Seen
 from trunkline.records.release import Amendment, Serving, Tag
 from trunkline.records.release import Decision as Assigned
 from trunkline.records.rollout import Rollout
 from trunkline.rollout import state
-from trunkline.rollout.decision import Decision
 
 
 class Never(Error):
@@ -99,21 +100,19 @@ class Branch:
         return None if made is None else Rollout.parse(made.files[self._path], self._path)
 
     def _amendment(self, written: "Written", tags: list[Tag]) -> Amendment:
-        rollout, decision = written
+        rollout, seen = written
         files = {self._path: rollout.yaml().encode()}
-        message = f"{state.line(rollout)}\n\n{rollout.reason}\n\nby {rollout.by}, because: {rollout.because}\n"
-        if decision is not None:
-            message += f"verdict: {decision.verdict}\n\n{decision.text()}"
+        told = message(rollout, seen)
         if rollout.state != "promoted" or rollout.because == "overtaken":
-            return Amendment(message, files, None)
+            return Amendment(told, files, None)
         said = {"model": self.model, "environment": self.environment, "version": rollout.canary, "action": "promote"}
-        told = {"reason": f"{rollout.reason} ({rollout.name})", "by": rollout.by, "created": rollout.since}
-        wanted = Assigned.model_validate({**said, **told, "previous": None, "run": actor.run()})
+        why = {"reason": f"{rollout.reason} ({rollout.name})", "by": rollout.by, "created": rollout.since}
+        wanted = Assigned.model_validate({**said, **why, "previous": None, "run": actor.run()})
         there = registry.of(tags, self.model)
         registry.promote(there, wanted)
         change = registry.promote(there, registry.admitted(wanted, there, said=True))
-        return Amendment(message, {**change.files, **files}, change.tag)
+        return Amendment(told, {**change.files, **files}, change.tag)
 
 
-# A rollout as it becomes, and the decision of the analysis that makes it so; None where a human decided.
-Written = tuple[Rollout, Decision | None]
+# A rollout as it becomes, and what makes it so was seen in the log; None where a human decided, or another tool.
+Written = tuple[Rollout, Seen | None]

@@ -12,6 +12,7 @@ from trunkline.params import Params
 from trunkline.records.release import Tag
 from trunkline.records.rollout import Rollout
 from trunkline.rollout import requests, state
+from trunkline.words import plain
 
 _SALT_BYTES = 16
 
@@ -91,5 +92,5 @@ def human(
 
 
 def _told(rollout: Rollout, branch: Branch) -> str:
-    told = f"{state.line(rollout)} ({rollout.reason})\n{rollout.name} on {branch.name}"
+    told = f"{state.line(rollout)} ({plain(rollout.reason)})\n{rollout.name} on {branch.name}"
     return told if rollout.over else f"{told}\nnext: `trunkline rollout watch`"

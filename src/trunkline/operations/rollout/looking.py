@@ -72,7 +72,7 @@ class Controller:
             if (changed := self._branch.overtaken(there, head, time)) is not None:
                 return changed, None
             if seen is not None and (changed := state.after(there, seen.decision, time)) is not None:
-                return changed, seen.decision
+                return changed, seen
             return None
 
         if not act or decide(head, []) is None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from trunkline.clients import files
 from trunkline.errors import Error
-from trunkline.operations.rollout import figure, view
+from trunkline.operations.rollout import figure, tables, view
 from trunkline.operations.rollout.branch import Branch
 from trunkline.operations.rollout.looking import Look
 from trunkline.operations.rollout.reading import Reader, look_at
@@ -59,8 +59,8 @@ def _write(look: Look, changes: list[Rollout], points: list[Point], problem: str
         "changes": changes,
         "shadow": view.shadowed(look.rollout),
         "arms": look.seen.arms if look.seen else None,
-        "signals": [view.signal(state) for state in look.seen.decision.signals] if look.seen else [],
-        "effects": view.effects(look.seen.decision) if look.seen else [],
+        "signals": [tables.signal(state) for state in look.seen.decision.signals] if look.seen else [],
+        "effects": tables.effects(look.seen.decision) if look.seen else [],
         "covers": f"{100 * (1 - look.rollout.plan.beta):g}",
         "worse": f"{limits.get('e_worse_mean', 0):g}",
         "shown": f"{limits.get('e_no_worse', 0):g}",

@@ -1,15 +1,10 @@
-"""A rollout in words and tables for a terminal."""
+"""A rollout in words for a terminal."""
 
-from trunkline import terminal
+from trunkline.operations.rollout import tables
 from trunkline.operations.rollout.looking import Look
-from trunkline.operations.rollout.reading import Seen
 from trunkline.records.rollout import Rollout
 from trunkline.rollout import shadow
-from trunkline.rollout.decision import Decision, SignalState
-from trunkline.words import number, plain, share
-
-_SIGNALS = ("signal", "canary", "stable", "e worse", "e no worse", "ruled out", "margin")
-_EFFECTS = ("signal", "canary against stable [interval]", "shows")
+from trunkline.words import plain, share
 
 
 def line(look: Look) -> str:
@@ -34,30 +29,8 @@ def status(look: Look) -> str:
     told = shadowed(rollout)
     lines = [plain(text) for text in (*said, *([told] if told else []))]
     if look.seen is not None:
-        lines += ["", *traffic(look.seen), "", *signals(look.seen.decision), ""]
-        found = effects(look.seen.decision)
-        lines += [*terminal.table([_EFFECTS, *found]), ""] if found else []
-        lines += [plain(waits(look))]
+        lines += ["", *tables.lines(look.seen), "", plain(waits(look))]
     return "\n".join(lines)
-
-
-def traffic(seen: Seen) -> list[str]:
-    """What each arm has been through."""
-    rows = [(name, f"{arm.requests:,}", f"{arm.units:,}", f"{arm.bad:,}") for name, arm in seen.arms.items()]
-    return terminal.table([("arm", "requests", "units", "bad"), *rows], numbers=True)
-
-
-def signals(decision: Decision) -> list[str]:
-    """Each signal's events or scores and its e-values, with the values that decide."""
-    rows = [signal(state) for state in decision.signals]
-    limits = decision.limits
-    last = ("limit", "", "", f"{limits['e_worse_mean']:g} (mean)", f"{limits['e_no_worse']:g} (each)", "", "")
-    return terminal.table([_SIGNALS, *rows, last], numbers=True)
-
-
-def effects(decision: Decision) -> list[tuple[str, str, str]]:
-    """Of an A/B test, a row for each signal: its name, its effect, what that shows; none of a rollout."""
-    return [(state.signal, str(state.effect), state.effect.shows) for state in decision.signals if state.effect]
 
 
 def waits(look: Look) -> str:
@@ -84,16 +57,3 @@ def _head(rollout: Rollout) -> str:
 
 def _state(rollout: Rollout) -> str:
     return {"held": "held for a human", "rolled_back": "rolled back"}.get(rollout.state, rollout.state)
-
-
-def signal(state: SignalState) -> tuple[str, ...]:
-    """A row of the table of signals."""
-    return (
-        state.signal,
-        f"{state.canary:,}",
-        f"{state.stable:,}",
-        number(state.e_worse),
-        number(state.e_no_worse),
-        number(state.bound),
-        number(state.margin),
-    )
