@@ -1,6 +1,8 @@
 """Drift: exact tests with limits, features, alarms whose rate holds over windows, labels against the holdout."""
 
+import importlib
 import itertools
+import random
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import finished
+import starter
 from trunkline.clients.predictions import WINDOW
 from trunkline.drift import comparison, exact, features, judging, observed, quality, signals, watched, windows
 from trunkline.drift.detector import Detector
@@ -151,16 +154,56 @@ TEXTS = [f"please block the card of number {number}" for number in range(30)]
 
 
 def test_words_that_few_training_messages_hold_are_unknown():
-    known = features.vocabulary(pl.Series([*TEXTS, "zebra zebra zebra zebra", "zebra"]))
-    assert "card" in known
-    assert "zebra" not in known
-    found = features.of_inputs(pl.Series(["Block the CARD", "the zebra", "12345", None]), known)
+    words = features.vocabulary(pl.Series([*TEXTS, "zebra zebra zebra zebra", "zebra"]))
+    assert "card" in words.known
+    assert "zebra" not in words.known
+    found = features.of_inputs(pl.Series(["Block the CARD", "the zebra", "12345", None]), words)
     assert found["unknown_words"].to_list() == [0.0, 0.5, None, None]
+
+
+def test_a_stretch_ends_at_a_common_word_and_scripts_without_spaces_have_a_word_a_character():
+    words = features.vocabulary(
+        pl.Series(["please block the card", "the card is here", "the app", "我的卡在哪里我的"] * 3)
+    )
+    assert words.common.to_list() == ["card", "the", "我", "的"]
+    texts = pl.Series(
+        ["wo ist die Karte THE karte bitte", "我的卡在哪里请尽快告诉我", "abc中文 the", "the card", "12", "", None]
+    )
+    assert features.of_inputs(texts, words)["language"].to_list() == [4.0, 9.0, 3.0, 0.0, None, None, None]
+
+
+def test_another_language_shows_as_one_and_a_new_product_in_the_same_language_does_not(monkeypatch):
+    monkeypatch.syspath_prepend(str(starter.ROOT))
+    compose, wording = (importlib.import_module(f"data.generator.{name}") for name in ("compose", "wording"))
+    draw = np.random.default_rng(1)
+
+    def stretches(language: str, intents: list[str], count: int) -> list[float]:
+        composer = compose.Composer(language, random.Random(language + intents[0]))
+        made = [
+            composer.message(intents[n % len(intents)], wording.URGENCIES[n % 3], "chat", 9, []) for n in range(count)
+        ]
+        texts = draw.permutation([one.text for one in made])
+        if not words:
+            words.append(features.vocabulary(pl.Series(texts[:600])))
+        return features.of_inputs(pl.Series(texts), words[0])["language"].to_list()
+
+    words: list[features.Vocabulary] = []
+    known, new = list(wording.INTENTS[:-2]), list(wording.INTENTS[-2:])
+    usual = stretches("en", known, 2000)[600:]
+    kinds = {name: stretches(name[:2], new if name == "en, new" else known, 200) for name in ("en, new", "de", "es")}
+    kinds["none"] = usual[700:]
+    alarms = dict.fromkeys(kinds, 0)
+    for name, foreign in kinds.items():
+        for _ in range(12):
+            window = [*draw.choice(usual[700:], 450, replace=False), *draw.choice(foreign, 50, replace=False)]
+            found = compare(BEYOND, table("unknown_words", window), table("unknown_words", usual[:700]), TERMS)
+            alarms[name] += found is not None and found.p <= TERMS.level
+    assert alarms == {"en, new": 0, "de": 12, "es": 12, "none": 0}
 
 
 def test_lengths_symbols_and_personal_data_of_inputs():
     texts = pl.Series(["ab 1!", "write to ann@example.com", "masked: <EMAIL>", None, ""])
-    found = features.of_inputs(texts, pl.Series(["ab"]))
+    found = features.of_inputs(texts, features.vocabulary(texts))
     assert found["long_inputs"].to_list() == [5.0, 24.0, 15.0, None, 0.0]
     assert found["short_inputs"].to_list() == [-5.0, -24.0, -15.0, None, 0.0]
     assert found["symbols"].to_list() == [0.4, pytest.approx(2 / 24), pytest.approx(3 / 15), None, None]

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -21,7 +22,7 @@ from trunkline import cli
 from trunkline.records.monitoring import Monitoring, Signal
 from trunkline.verdict import Verdict
 
-RECORD, TEXT, PAGE = (Path(f"reports/monitor.{kind}") for kind in ("json", "md", "html"))
+RECORD, TEXT, PAGE, FIGURE = (Path(f"reports/monitor.{kind}") for kind in ("json", "md", "html", "svg"))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DAYS = 6
 
@@ -83,7 +84,7 @@ def test_traffic_like_the_training_data_passes(folder, capsys):
     assert unmeasured == {"quality/feedback"}
     shown = capsys.readouterr().out
     assert "support-triage: pass" in shown
-    assert "no alarm; 21 of 22 signals were measured on 200 predictions" in shown
+    assert "no alarm; 22 of 23 signals were measured on 200 predictions" in shown
 
 
 def test_messages_of_a_new_kind_are_an_alarm_with_the_messages_that_drive_it(folder, traffic):
@@ -100,8 +101,13 @@ def test_messages_of_a_new_kind_are_an_alarm_with_the_messages_that_drive_it(fol
     for example in one.examples:
         row = next(line for line in page.splitlines() if example in line)
         assert len(set(re.findall(r"\w+", row)) & set(monitored.FOREIGN)) >= 3
-    told = set(re.findall(r"\w+", PAGE.with_suffix(".json").read_text()))
-    assert not told & set(monitored.FOREIGN), "the workflow keeps the record, and it holds no message"
+    told = set(re.findall(r"\w+", RECORD.read_text() + FIGURE.read_text()))
+    assert not told & set(monitored.FOREIGN), "the workflow keeps both, and they hold no message"
+    drawn = ElementTree.fromstring(FIGURE.read_text())  # noqa: S314 - our own
+    captions = [text.text for text in drawn.iterfind("{*}text")]
+    assert captions == ["drift/unknown_words"], "only what is an alarm"
+    (placed,) = drawn.iterfind("{*}svg")
+    assert len(placed.findall(".//{*}circle")) == 7, "a dot a window"
 
 
 def test_answers_of_which_the_model_is_less_sure_are_an_alarm_and_foreign_messages_alone_are_none(folder, traffic):
@@ -151,6 +157,7 @@ def test_an_alarm_keeps_the_start_of_its_first_window_and_clears(folder, traffic
     traffic.day(8)
     code, signals, _ = monitor(9)
     assert (code, signals["drift/unknown_words"].since) == (0, None)
+    assert not FIGURE.exists()
 
 
 def test_wrong_answers_to_messages_that_look_as_always_are_found_by_labels_alone(folder, traffic):
@@ -393,7 +400,7 @@ def test_a_moment_that_is_none_is_an_error(folder, capsys):
 
 
 def test_what_it_writes_is_not_committed():
-    for path in (RECORD, TEXT, PAGE):
+    for path in (RECORD, TEXT, PAGE, FIGURE):
         done = subprocess.run(["git", "check-ignore", "-q", str(path)], cwd=starter.ROOT, check=False)
         assert done.returncode == 0, path
 

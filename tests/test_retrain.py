@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from dvc.repo import Repo
 
+import github_double
 import labelled
 import logged
 import pull_request as pr
@@ -117,6 +118,7 @@ def test_what_passes_and_is_not_unusual_is_merged_by_github_and_nobody_is_asked(
     # Enough more rows replace the branch's commit, and an alarm that they do not mend stops GitHub from merging it.
     world.label(60)
     monitored(signal("serving/errors"), signal())
+    Path("reports/monitor.svg").write_text("<svg>later</svg>")
     said, _ = run(world)
     assert said.startswith(f"updated {pull['html_url']}: Retrain on 60 new")
     assert len(rows(world)) == 60
@@ -128,6 +130,11 @@ def test_what_passes_and_is_not_unusual_is_merged_by_github_and_nobody_is_asked(
     assert pull["body"].startswith("**A review is needed:** newer data do not mend the alarms serving/errors.")
     for part in ("| drift/rare&#95;tokens | 0.31 | 0.04 | 0.27 | up | 1,200 |", "31 % of the words are rare"):
         assert part in pull["body"].replace("rare_tokens", "rare&#95;tokens")
+    # A figure is an image of the commit, which whoever may read the repository sees.
+    commit = world.work.branch(BRANCH)
+    address = f"{world.double.url}/{github_double.REPOSITORY}/blob/{commit}/reports/retrain.svg?raw=true"
+    assert f"![The alarms over time](<{address}>)" in pull["body"]
+    assert world.files_of(BRANCH)["reports/retrain.svg"] == "<svg>later</svg>"
 
 
 def test_a_customer_who_is_erased_leaves_the_open_pull_request(world):
@@ -197,7 +204,7 @@ def test_a_branch_that_moved_meanwhile_is_not_overwritten(world):
     stale = proposal.Branch(BRANCH, None)
     starter.git(world.clone, "push", "-q", "origin", f"HEAD:refs/heads/{BRANCH}")
     head = world.work.branch(BRANCH)
-    wanted = proposal.Proposal(stale, {PARTITION: b"{}\n"}, "Retrain", lambda reasons: "", [], [])
+    wanted = proposal.Proposal(stale, {PARTITION: b"{}\n"}, "Retrain", None, lambda *_: "", [], [])
     with pytest.raises(Error, match="somebody else works on"):
         proposal.make(GitHub(workflow.here()), None, ("main", head or ""), wanted)
     assert world.work.branch(BRANCH) == head
@@ -253,11 +260,15 @@ def test_after_a_pull_request_there_is_none_before_the_cool_down_is_over_but_by_
     assert "by ada, by hand: new &#42;product&#42;" in world.work.pulls[1]["body"]
 
 
-def test_when_the_cool_down_is_over_the_next_one_is_opened(world):
+def test_when_the_cool_down_is_over_the_next_one_is_opened_without_the_figure_of_the_last(world):
     world.label(25)
+    Path("reports/retrain.svg").write_text("<svg>of the last one</svg>")
+    world.merge("the last one")
     made = world.work.add_pull("ada", "retrain/2026-10", "Retrain", labels=["retrain"], state="closed")
     made["created_at"] = f"{labelled.NOW - timedelta(days=15):%Y-%m-%dT%H:%M:%SZ}"
     assert run(world)[1] is Verdict.PASS
+    assert "![" not in world.work.pulls[-1]["body"]
+    assert starter.git(world.origin, "diff", "--diff-filter=D", "--name-only", "main", BRANCH) == "reports/retrain.svg"
     assert len(world.work.pulls) == 2
 
 

@@ -18,6 +18,12 @@ def document(width: float, height: float, title: str, style: str, parts: Iterabl
     return opening.format(f"{width:g}", f"{height:g}", title) + styled + Markup("").join(parts) + Markup("</svg>\n")
 
 
+def placed(x: float, y: float, width: float, height: float, figure: Markup) -> Markup:
+    """A `drawing` as a part of another one."""
+    opening = Markup('<svg x="{}" y="{}" width="{}" height="{}">')
+    return opening.format(f"{x:g}", f"{y:g}", f"{width:g}", f"{height:g}") + figure + Markup("</svg>")
+
+
 def shape(name: str, kind: str, **attributes: object) -> Markup:
     """An element of a class; ``_`` in the name of an attribute stands for ``-``."""
     pairs = Markup(" ").join(

@@ -6,6 +6,7 @@ domains do not.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import polars as pl
 
@@ -14,34 +15,61 @@ from trunkline.records import Answer, Task
 
 # A word is known that so many training messages hold.
 _KNOWN = 3
+# The most frequent words that make so much of all that is written are common: in any language mostly those that belong
+# to no topic, such as articles and pronouns, so that messages about something new hold them too.
+_COMMON = 0.5
 _MASKED = r"<(?:EMAIL|PHONE|IBAN|CARD)>"
 _WORDS = pl.col("text").str.to_lowercase().str.extract_all(r"\p{L}+")
+# Where scripts leave no space between words, a character stands for one.
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
+_UNITS = pl.col("text").str.to_lowercase().str.extract_all(rf"{_UNSPACED}|[\p{{L}}--{_UNSPACED}]+")
 OTHER = "(another)"
 LABEL = "label:"
 DOUBT = "low_confidence"
 
 
-def vocabulary(texts: pl.Series) -> pl.Series:
-    """The words that at least three of the texts hold, in lower case."""
-    once = pl.LazyFrame({"text": texts}).select(word=_WORDS.list.unique()).explode("word").drop_nulls()
-    known = once.group_by("word").len().filter(pl.col("len") >= _KNOWN)
-    return known.select(pl.col("word").sort()).collect()["word"]
+class Vocabulary(NamedTuple):
+    """Words of training messages, in lower case.
+
+    Attributes:
+        known: those that at least three messages hold.
+        common: the most frequent ones, which make half of all that is written.
+    """
+
+    known: pl.Series
+    common: pl.Series
 
 
-def of_inputs(texts: pl.Series, known: pl.Series) -> pl.DataFrame:
+def vocabulary(texts: pl.Series) -> Vocabulary:
+    """The words of training messages."""
+    frame = pl.LazyFrame({"text": texts})
+    known = _counted(frame.select(word=_WORDS.list.unique())).filter(pl.col("len") >= _KNOWN)
+    ordered = _counted(frame.select(word=_UNITS)).sort("len", "word", descending=[True, False])
+    before = pl.col("len").cum_sum() - pl.col("len")
+    common = ordered.filter(before < _COMMON * pl.col("len").sum())
+    found, frequent = pl.collect_all([frame.select(pl.col("word").sort()) for frame in (known, common)])
+    return Vocabulary(found["word"], frequent["word"])
+
+
+def _counted(words: pl.LazyFrame) -> pl.LazyFrame:
+    return words.explode("word").drop_nulls().group_by("word").len()
+
+
+def of_inputs(texts: pl.Series, words: Vocabulary) -> pl.DataFrame:
     """One row a text, null where there is none.
 
     Args:
         texts: inputs after the release's transforms.
-        known: the `vocabulary` of training.
+        words: the `vocabulary` of training.
 
     Returns:
-        ``unknown_words`` (share of its words, null without words), ``long_inputs`` (characters), ``short_inputs`` (the
-        negative of that), ``symbols`` (share of its characters that are no letters and no blanks) and ``pii``.
+        ``unknown_words`` (share of its words, null without words), ``language`` (the most words in a row of which none
+        is common), ``long_inputs`` (characters), ``short_inputs`` (the negative of that), ``symbols`` (share of its
+        characters that are no letters and no blanks) and ``pii``.
     """
     length = pl.col("text").str.len_chars().cast(pl.Float64)
     symbols = pl.col("text").str.count_matches(r"[^\p{L}\s]")
-    unknown = _WORDS.list.eval(~pl.element().is_in(known.implode()))
+    unknown = _WORDS.list.eval(~pl.element().is_in(words.known.implode()))
     # One query, as each of its own takes longer than what it computes.
     found = pl.LazyFrame({"text": texts}).select(
         unknown.list.mean().alias("unknown_words"),
@@ -50,7 +78,17 @@ def of_inputs(texts: pl.Series, known: pl.Series) -> pl.DataFrame:
         (symbols / pl.when(length > 0).then(length)).alias("symbols"),
         (pl.col("text").str.contains(_MASKED) | pl.lit(pii.mask_column(texts).held)).alias("pii"),
     )
-    return found.collect()
+    return found.collect().with_columns(_longest(texts, words.common).alias("language"))
+
+
+def _longest(texts: pl.Series, common: pl.Series) -> pl.Series:
+    """The most words in a row of which none is common; null without words."""
+    rows = pl.LazyFrame({"text": texts}).with_row_index("row").select("row", word=_UNITS)
+    words = rows.explode("word").drop_nulls().with_columns(common=pl.col("word").is_in(common.implode()))
+    # A common word begins a stretch, of which it is no part itself.
+    stretches = words.group_by("row", pl.col("common").cum_sum().alias("stretch")).agg((~pl.col("common")).sum())
+    longest = stretches.group_by("row").agg(pl.col("common").max().cast(pl.Float64).alias("longest"))
+    return rows.select("row").join(longest, on="row", how="left", maintain_order="left").collect()["longest"]
 
 
 def of_outputs(outputs: Sequence[str | None], task: Task) -> pl.DataFrame:

@@ -23,6 +23,7 @@ NAMES: dict[Against, str] = {
 # The features of params.yaml: what they are compared with, their form, and the column that holds them.
 _FEATURES: dict[str, tuple[Against, Form, str]] = {
     "unknown_words": ("training", "beyond", "input of which more than {share} of the words are unknown to training"),
+    "language": ("training", "beyond", "input with more than {amount} words in a row that are uncommon in training"),
     "long_inputs": ("training", "most", "input longer than {amount} characters"),
     "short_inputs": ("training", "most", "input shorter than {minus} characters"),
     "symbols": ("training", "most", "input of which more than {share} of the characters are no letters"),

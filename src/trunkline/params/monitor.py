@@ -10,6 +10,7 @@ from trunkline.params.types import Count, OpenShare, Positive, Section, Share
 
 Feature = Literal[
     "unknown_words",
+    "language",
     "long_inputs",
     "short_inputs",
     "symbols",

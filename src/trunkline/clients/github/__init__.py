@@ -7,6 +7,7 @@ refused (`Refused`) apart from what is wrong (`Error`).
 import time
 from collections.abc import Callable
 from typing import Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, JsonValue
 
@@ -98,6 +99,7 @@ class GitHub:
         self._graphql = workflow.graphql
         self._repository = f"{workflow.api}/repos/{workflow.repository}"
         self._run = workflow.number
+        self._page = f"{workflow.server}/{quote(workflow.repository, safe='/')}"
         self.issues = Issues(self._api, self._repository)
         self.pulls = Pulls(self._api, self._repository, workflow.graphql)
         self.settings = Settings(self._api, self._repository)
@@ -111,6 +113,10 @@ class GitHub:
         """
         asked = self._api.send("POST", self._graphql, {"query": "{ viewer { login } }"})
         return read_as(_Identity, asked).data.viewer.login
+
+    def image(self, commit: str, path: str) -> str:
+        """The address of a commit's image, which a text on GitHub can show to all who may read the repository."""
+        return f"{self._page}/blob/{commit}/{quote(path, safe='/')}?raw=true"
 
     def reviews(self) -> list[Review]:
         """What reviewers have said about this run; the token needs ``actions: read``."""

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from trunkline import moments
 from trunkline.clients import files, project
-from trunkline.operations.monitor import asked, looking, page, served, shown
+from trunkline.operations.monitor import asked, looking, page, served, sheet, shown
 from trunkline.params import Params
 from trunkline.verdict import Verdict
 
-RECORD, TEXT, PAGE = (Path(f"reports/monitor.{kind}") for kind in ("json", "md", "html"))
+RECORD, TEXT, PAGE, FIGURE = (Path(f"reports/monitor.{kind}") for kind in ("json", "md", "html", "svg"))
 
 
 def run(params: Params, until: str | None = None) -> tuple[str, Verdict]:
-    """Write ``reports/monitor.json``, ``.md`` and ``.html``.
+    """Write ``reports/monitor.json``, ``.md``, ``.html`` and, with alarms that have a figure, ``.svg``.
 
     Args:
         until: the moment up to which is looked (ISO 8601, UTC where no zone is given); None is now.
@@ -32,7 +32,13 @@ def run(params: Params, until: str | None = None) -> tuple[str, Verdict]:
         looked = asked.add(looked, params, moment)
     context = shown.build(looked, params)
     files.write_text(TEXT, shown.markdown(context))
-    files.write_text(PAGE, page.render(context, looked, params))
+    groups = page.groups(looked, params)
+    files.write_text(PAGE, page.render(context, looked, groups))
+    image = sheet.draw(groups)
+    if image is None:
+        files.remove(FIGURE)
+    else:
+        files.write_text(FIGURE, image)
     # Last, as it is what others go by.
     files.write_text(RECORD, looked.found.text())
     return shown.summary(context, (PAGE, TEXT)), looked.found.verdict

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from trunkline import svg
 from trunkline.words import cut
 
-_WIDTH, _HEIGHT = 320, 132
+WIDTH, HEIGHT = 320, 132
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 10, 10, 24
 _LINE_HEIGHT = 64
 _ROOM = 1.15  # above the highest point
@@ -54,11 +54,11 @@ def series(points: Sequence[Point], ends: tuple[str, str], show: Callable[[float
         return Markup("")
     highest = max([*known, 0.0])
     top = highest * _ROOM or 1.0
-    across = (_WIDTH - _LEFT - _RIGHT) / max(len(points) - 1, 1)
-    up = (_HEIGHT - _TOP - _BOTTOM) / top
+    across = (WIDTH - _LEFT - _RIGHT) / max(len(points) - 1, 1)
+    up = (HEIGHT - _TOP - _BOTTOM) / top
 
     def place(index: int, value: float) -> tuple[float, float]:
-        return _LEFT + index * across, _HEIGHT - _BOTTOM - value * up
+        return _LEFT + index * across, HEIGHT - _BOTTOM - value * up
 
     parts = [_level(level, show(level), up) for level in sorted({0.0, highest})]
     for kind, pick in (("limit", 2), ("reference", 1), ("line", 0)):
@@ -69,15 +69,15 @@ def series(points: Sequence[Point], ends: tuple[str, str], show: Callable[[float
             kind = "dot alarm" if point.alarm else "dot"
             parts.append(svg.shape("circle", kind, cx=f"{x:.1f}", cy=f"{y:.1f}", r=4 if point.alarm else 2))
     parts += [
-        svg.text(_LEFT, _HEIGHT - 6, ends[0], "axis"),
-        svg.text(_WIDTH - _RIGHT, _HEIGHT - 6, ends[1], "axis end"),
+        svg.text(_LEFT, HEIGHT - 6, ends[0], "axis"),
+        svg.text(WIDTH - _RIGHT, HEIGHT - 6, ends[1], "axis end"),
     ]
-    return svg.drawing(_WIDTH, _HEIGHT, title, parts)
+    return svg.drawing(WIDTH, HEIGHT, title, parts)
 
 
 def _level(value: float, label: str, up: float) -> Markup:
-    y = f"{_HEIGHT - _BOTTOM - value * up:.1f}"
-    line = svg.shape("line", "grid", x1=_LEFT, y1=y, x2=_WIDTH - _RIGHT, y2=y)
+    y = f"{HEIGHT - _BOTTOM - value * up:.1f}"
+    line = svg.shape("line", "grid", x1=_LEFT, y1=y, x2=WIDTH - _RIGHT, y2=y)
     return line + svg.text(_LEFT - 6, float(y) + 4, label, "axis end")
 
 

@@ -14,22 +14,22 @@ from trunkline.operations.monitor.looking import Looked
 from trunkline.params import Params
 from trunkline.words import number, share
 
-
-def render(shown: dict[str, Any], looked: Looked, params: Params) -> str:
-    """The whole page.
-
-    Args:
-        shown: the templates' context.
-        looked: for the figures.
-        params: for the budget.
-    """
-    groups = [(title, [one for one in drawn if one[1]]) for title, drawn in _groups(looked, params)]
-    values = shown | {"groups": [group for group in groups if group[1]], "timeline": _timeline(looked)}
-    return templating.page("monitor.html.j2", values)
+# Headings with figures: caption, drawing, verdict.
+Groups = list[tuple[str, list[tuple[str, Markup, str]]]]
 
 
-def _groups(looked: Looked, params: Params) -> list[tuple[str, list[tuple[str, Markup, str]]]]:
-    """Headings with figures: caption, drawing, verdict."""
+def render(shown: dict[str, Any], looked: Looked, groups: Groups) -> str:
+    """The whole page; ``shown`` is the templates' context, ``looked`` for what served when."""
+    return templating.page("monitor.html.j2", shown | {"groups": groups, "timeline": _timeline(looked)})
+
+
+def groups(looked: Looked, params: Params) -> Groups:
+    """The figures, as far as there is something to draw; ``params`` for the budget."""
+    found = [(title, [one for one in drawn if one[1]]) for title, drawn in _groups(looked, params)]
+    return [group for group in found if group[1]]
+
+
+def _groups(looked: Looked, params: Params) -> Groups:
     if not looked.seen:
         return []
     verdicts = {one.key: str(one.verdict) for one in looked.found.signals}

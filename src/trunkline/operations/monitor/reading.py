@@ -12,6 +12,7 @@ from trunkline.clients import predictions
 from trunkline.clients.predictions import Database
 from trunkline.drift import features, observed
 from trunkline.drift.exact import Floats
+from trunkline.drift.features import Vocabulary
 from trunkline.drift.observed import Seen
 from trunkline.drift.tally import Tally
 from trunkline.drift.windows import Window
@@ -32,7 +33,7 @@ class Ruler(NamedTuple):
 
     release: str
     task: Task
-    known: pl.Series | None
+    known: Vocabulary | None
     guards: tuple[str, ...]
     until: datetime
     params: Params

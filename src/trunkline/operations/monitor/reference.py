@@ -10,6 +10,7 @@ from trunkline.clients import dvc, files, git, scratch
 from trunkline.clients.contents import Places
 from trunkline.clients.dvc import stored
 from trunkline.drift import features, quality
+from trunkline.drift.features import Vocabulary
 from trunkline.drift.quality import Proven
 from trunkline.drift.watched import Against
 from trunkline.errors import Error
@@ -37,7 +38,7 @@ class Reference(NamedTuple):
         unproven: why.
     """
 
-    known: pl.Series | None
+    known: Vocabulary | None
     tables: dict[Against, pl.DataFrame]
     missing: dict[Against, str]
     proven: Proven | None
@@ -96,7 +97,7 @@ def table(path: str, manifest: Manifest, places: Places) -> pl.DataFrame:
     return files.read_parquet(found.path, "fetch it anew")
 
 
-def _inputs(train: pl.DataFrame, holdout: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
+def _inputs(train: pl.DataFrame, holdout: pl.DataFrame) -> tuple[Vocabulary, pl.DataFrame]:
     """The vocabulary, and the features of the conversations that it was not made from."""
     real = train.filter(pl.col("partition") != CANARIES) if "partition" in train.columns else train
     half = pl.Series([in_holdout(str(customer), _SALT, _HALF) for customer in real["customer"]], dtype=pl.Boolean)

@@ -26,6 +26,8 @@ from trunkline.retraining import BRANCHES
 from trunkline.verdict import Verdict
 
 MONITORED = Path("reports/monitor.json")
+# Its alarms over time, where any has a figure.
+DRAWN = MONITORED.with_suffix(".svg")
 # Of the issue that asks about data which are not fit; `trunkline alert` labels its own alike.
 ISSUES = "alert"
 # What this account opens or pushes starts no workflow.
@@ -150,12 +152,15 @@ def _judged(job: _Job, made: Tree, gathered: Gathered, monitoring: Monitoring | 
         return "\n".join(["the new rows are not fit to train on", *failures]), Verdict.FAIL
     cost = retraining.cost(made.trained, report, f"{name}.jsonl", params.retrain.usd_per_gpu_hour)
     pinned = params.production.pinned if params.production.pinned in changes else None
-    found = Evidence(name, job.why, monitoring, checks, cost, pinned, SILENT if job.login == SILENT else None)
+    found = Evidence(
+        name, job.base[0], job.why, monitoring, checks, cost, pinned, SILENT if job.login == SILENT else None
+    )
     wanted = Proposal(
         where=where,
         changes=changes,
         title=f"Retrain on {gathered.new.rows.height:,} new labelled rows ({name})",
-        body=lambda reasons: evidence.body(found, made, gathered, job.base[0], reasons),
+        figure=DRAWN.read_bytes() if monitoring is not None and DRAWN.exists() else None,
+        body=lambda reasons, figure: evidence.body(found, made, gathered, reasons, figure),
         reasons=_reasons(job, found),
         reviewers=params.retrain.reviewers,
     )

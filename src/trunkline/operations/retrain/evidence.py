@@ -21,6 +21,7 @@ class Evidence(NamedTuple):
 
     Attributes:
         name: of the partition.
+        base: the branch that it is for.
         why: the event, such as ``by the schedule``.
         monitoring: what the monitor found; None: it was not asked.
         checks: of the data.
@@ -30,6 +31,7 @@ class Evidence(NamedTuple):
     """
 
     name: str
+    base: str
     why: str
     monitoring: Monitoring | None
     checks: Sequence[Check]
@@ -38,19 +40,21 @@ class Evidence(NamedTuple):
     silent: str | None
 
 
-def body(evidence: Evidence, tree: Tree, gathered: Gathered, base: str, reasons: Sequence[str]) -> str:
+def body(evidence: Evidence, tree: Tree, gathered: Gathered, reasons: Sequence[str], figure: str | None) -> str:
     """The pull request's text.
 
     Args:
-        base: the branch it is for.
         reasons: why a human has to look; none where GitHub merges it.
+        figure: the address of the image of what drifted; None: there is none.
     """
     new, came = gathered.new, gathered.incoming
     found = evidence.monitoring
     text = words.template("retrain.md.j2").render(
         reasons=reasons,
         silent=evidence.silent,
-        base=base,
+        base=evidence.base,
+        # Its parts are quoted.
+        figure=None if figure is None else Markup(figure),  # noqa: S704
         why=evidence.why,
         alarms=_alarms(found),
         monitored=found is not None,

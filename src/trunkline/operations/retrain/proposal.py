@@ -17,6 +17,8 @@ from trunkline.errors import Error
 
 REMOTE = "origin"
 LABEL = "retrain"
+# Of what drifted. A branch without one takes away that of the last pull request that was merged.
+FIGURE = "reports/retrain.svg"
 _TRAILER = "Trunkline-Retrain: "
 # What a training job's commit changes on the branch.
 _RUN = ("dvc.lock", "reports/")
@@ -40,7 +42,8 @@ class Proposal(NamedTuple):
 
     Attributes:
         changes: the files that its one commit changes, by their paths from the current folder.
-        body: its text, by why a human has to look.
+        figure: of what drifted, an image's bytes; None: there is none.
+        body: its text, by why a human has to look and the figure's address.
         reasons: why a human has to look; none where GitHub may merge it.
         reviewers: who is asked then.
     """
@@ -48,7 +51,8 @@ class Proposal(NamedTuple):
     where: Branch
     changes: Mapping[str, bytes | None]
     title: str
-    body: Callable[[Sequence[str]], str]
+    figure: bytes | None
+    body: Callable[[Sequence[str], str | None], str]
     reasons: Sequence[str]
     reviewers: Sequence[str]
 
@@ -90,28 +94,35 @@ def make(github: GitHub, pull: Pull | None, base: tuple[str, str], wanted: Propo
         # Before there is anything else to merge.
         github.pulls.hold(pull.node)
         pull = pull._replace(merges=False)
-    _push(wanted, base[1])
-    name, body = wanted.where.name, wanted.body(wanted.reasons)
+    commit = _push(wanted, base[1])
+    there = snapshot.listed(commit, FIGURE)
+    figure = github.image(commit, snapshot.prefix() + FIGURE) if there else None
     done = "opened" if pull is None else "updated"
-    dressed = pull or github.pulls.add(name, base[0], wanted.title, body)
-    return "\n".join([f"{done} {dressed.url}: {wanted.title}", *_dress(github, dressed, wanted)])
+    body = wanted.body(wanted.reasons, figure)
+    dressed = pull or github.pulls.add(wanted.where.name, base[0], wanted.title, body)
+    return "\n".join([f"{done} {dressed.url}: {wanted.title}", *_dress(github, dressed, wanted, figure)])
 
 
-def _push(wanted: Proposal, base: str) -> None:
-    """Let the branch be the merged commit and one commit on it, unless it already says the same."""
+def _push(wanted: Proposal, base: str) -> str:
+    """Let the branch be the merged commit and one commit on it, unless it already says the same; its commit.
+
+    A newer figure alone is not worth a training.
+    """
     where, top = wanted.where, snapshot.prefix()
-    if all(text(where, path).encode() == content for path, content in wanted.changes.items()):
-        return
-    changes = {top + path: content for path, content in wanted.changes.items()}
+    same = all(text(where, path).encode() == content for path, content in wanted.changes.items())
+    if where.head is not None and same:
+        return where.head
+    changes = {top + path: content for path, content in (wanted.changes | {FIGURE: wanted.figure}).items()}
     made = branches.commit(base, changes, f"{wanted.title}\n\n{_TRAILER}{where.name}\n")
     ref = f"refs/heads/{where.name}"
     try:
         branches.push(REMOTE, {ref: made}, {ref: where.head})
     except Rejected as rejected:
         raise Error(f"{rejected.problem}: somebody else works on {where.name}", "run this again") from None
+    return made
 
 
-def _dress(github: GitHub, pull: Pull, wanted: Proposal) -> list[str]:
+def _dress(github: GitHub, pull: Pull, wanted: Proposal, figure: str | None) -> list[str]:
     """Ask GitHub to merge it or people to review it, write its text, and label it; what was done."""
     reasons, done = list(wanted.reasons), []
     if not reasons and not pull.merges:
@@ -119,7 +130,7 @@ def _dress(github: GitHub, pull: Pull, wanted: Proposal) -> list[str]:
             github.pulls.merge_when_ready(pull.node)
         except Error as error:
             reasons.append(error.problem)
-    github.pulls.edit(pull.number, wanted.title, wanted.body(reasons))
+    github.pulls.edit(pull.number, wanted.title, wanted.body(reasons, figure))
     if reasons:
         done.append(f"a review is needed: {'; '.join(reasons)}")
         _ask(github, pull, wanted.reviewers)
