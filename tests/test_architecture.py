@@ -23,6 +23,8 @@ MAY_IMPORT = {
     "operations": {"vocabulary", "knowledge", "clients"},
     "cli": {"vocabulary", "clients"},
 }
+# They take half a second to two: imported only by the functions that cannot do without them.
+HEAVY = ("scipy.stats", "sklearn")
 TORCH_ONLY_IN = ("clients", "stages")
 MAX_FILE_LINES = 250
 MAX_FUNCTION_LINES = 60
@@ -92,6 +94,16 @@ def test_knowledge_and_vocabulary_do_not_touch_torch_or_processes(path):
     if kind_of(name_of(path)) in ("vocabulary", "knowledge"):
         outside = third_party_of(path) & {"torch", "transformers", "peft", "subprocess", "socket", "requests", "time"}
         assert not outside, f"{name_of(path)} imports {outside}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_what_is_slow_to_import_is_imported_only_where_it_is_used(path):
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = node.module if isinstance(node, ast.ImportFrom) else None
+            found |= {f"{module}.{alias.name}" if module else alias.name for alias in node.names}
+    assert not [name for name in found if f"{name}.".startswith(tuple(f"{one}." for one in HEAVY))]
 
 
 def test_help_does_not_load_torch():

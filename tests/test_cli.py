@@ -1,5 +1,6 @@
 """The command line: the lifecycle, exit codes, one error with its next step."""
 
+import os
 from io import BytesIO, TextIOWrapper
 
 import pytest
@@ -61,3 +62,23 @@ def test_what_a_terminal_cannot_show_is_a_question_mark(in_tmp, monkeypatch):
     assert cli.main(["gate"]) == 0
     terminal.flush()
     assert terminal.buffer.getvalue() == b"loss ??\n"
+
+
+def test_a_reader_that_wants_no_more_changes_no_exit_code(in_tmp, monkeypatch):
+    starter.settings(in_tmp)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        monkeypatch.setattr(gate, "run", lambda params, **_: ("much", Verdict.FAIL))
+        assert cli.main(["gate"]) == 3
+
+
+def test_a_result_that_finds_no_place_is_an_error(in_tmp, monkeypatch, capsys):
+    starter.settings(in_tmp)
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        monkeypatch.setattr(gate, "run", lambda params, **_: ("much", Verdict.PASS))
+        assert cli.main(["gate"]) == 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+    assert "cannot print the result: No space left on device" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from trunkline import common_rules
 from trunkline.gate import Rule
@@ -49,3 +50,8 @@ def test_every_rule_decides_on_every_set_and_says_how_many_units_it_used():
         found = rule(draw(0.0)[:20], RULE)
         assert found.passed.shape == found.failed.shape == found.used.shape == (20,)
         assert (found.used <= UNITS).all()
+
+
+@pytest.mark.parametrize("share", [1e-6, 0.05, 0.5, 0.9, 0.95, 0.999])
+def test_normal_quantiles_are_those_of_scipy_stats(share):
+    assert common_rules._quantile(share) == pytest.approx(stats.norm.ppf(share), rel=1e-12, abs=1e-15)

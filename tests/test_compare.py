@@ -3,6 +3,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from scipy import stats
 
 import finished
 import starter
@@ -101,6 +102,10 @@ def test_where_lower_is_better_less_is_an_improvement(project):
 def test_a_score_without_bounds_is_shown_with_its_interval_but_cannot_decide(project):
     nll = run(project, evaluate__scorers=SCORERS).metrics["nll"]
     assert nll["low"] < nll["difference"] < nll["high"] < 0
+    above, below = nll["high"] - nll["difference"], nll["difference"] - nll["low"]
+    terms = starter.settings(project).gate
+    levels = [stats.t.ppf(1 - level, nll["units"] - 1) for level in (terms.alpha, terms.beta)]
+    assert above / below == pytest.approx(levels[0] / levels[1])
     with pytest.raises(Error, match=r"gate\.guardrails\.nll: a score difference of .* is outside \[-1, 1\]"):
         run(project, evaluate__scorers=SCORERS, gate__guardrails={"nll": 0.1})
 

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 import finished
 import starter
@@ -191,3 +192,10 @@ def test_a_resample_loses_what_was_planted_and_nothing_else(scores, share, chang
 def test_losses_within_the_margin_alone_are_refused(in_tmp):
     with pytest.raises(Error, match="are all within the margin"):
         starter.settings(in_tmp, drill__losses=[0.25, 0.5])
+
+
+@given(st.integers(1, 5000), st.data())
+def test_the_lower_limit_of_a_share_is_the_exact_one(of, data):
+    count = data.draw(st.integers(0, of))
+    exact = stats.binomtest(count, of, alternative="greater").proportion_ci(drill._SURE, method="exact").low
+    assert drill._at_least(count, of) == pytest.approx(exact, rel=1e-9)

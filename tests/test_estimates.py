@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import f1_score
 
 from trunkline import estimates
@@ -59,7 +60,8 @@ def test_the_interval_of_a_quantile_covers_it(share):
     assert np.mean(hits) >= 0.95 - TOLERANCE
 
 
-def test_the_interval_of_a_macro_f1_covers_it():
+def test_the_interval_of_a_macro_f1_covers_it(monkeypatch):
+    monkeypatch.setattr(estimates, "RESAMPLES", 400)  # more would be more exact, and say the same of coverage
     random = np.random.default_rng(3)
 
     def draw(count: int) -> tuple[list[str], list[str]]:
@@ -161,3 +163,36 @@ def test_the_bootstrap_is_the_same_for_a_seed():
 
 def test_clopper_pearson_is_the_textbooks():
     assert estimates.clopper_pearson(8, 10, 0.95) == (pytest.approx(0.4439, abs=1e-4), pytest.approx(0.9748, abs=1e-4))
+
+
+# The distributions are those of scipy.stats, which takes too long to import.
+
+LEVELS = st.floats(0.5, 0.9999)
+
+
+@settings(max_examples=200)
+@given(st.floats(0, 1), st.floats(0.5, 1e5), LEVELS)
+def test_the_interval_of_a_share_is_between_quantiles_of_the_beta_distribution(share, size, confidence):
+    right, tail = share * size, (1 - confidence) / 2
+    wrong = size - right
+    low = stats.beta.ppf(tail, right, wrong + 1) if right > 0 else 0.0
+    high = stats.beta.ppf(1 - tail, right + 1, wrong) if wrong > 0 else 1.0
+    assert estimates.clopper_pearson(right, size, confidence) == pytest.approx((low, high), rel=1e-9, abs=1e-12)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.floats(2, 100), min_size=2, max_size=20), LEVELS)
+def test_the_interval_of_a_mean_is_that_of_student(values, confidence):
+    found = estimates.mean(values, range(len(values)), confidence)
+    if found is not None:
+        expected = stats.t.interval(confidence, len(values) - 1, np.mean(values), stats.sem(values))
+        assert (found.low, found.high) == pytest.approx(expected, rel=1e-9)
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 5000), st.sampled_from([0.05, 0.5, 0.9, 0.95, 0.99]), LEVELS)
+def test_the_interval_of_a_quantile_is_between_ranks_of_the_binomial_distribution(size, share, confidence):
+    tail = (1 - confidence) / 2
+    low, high = int(stats.binom.ppf(tail, size, share)), int(stats.binom.ppf(1 - tail, size, share)) + 1
+    found = estimates.quantile(range(1, size + 1), share, confidence)
+    assert (None if found is None else (found.low, found.high)) == (None if low < 1 or high > size else (low, high))

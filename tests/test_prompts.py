@@ -49,6 +49,7 @@ def test_the_id_changes_with_the_text_and_with_what_fills_it():
         ("{% block user %}{{ message", "not valid jinja2"),
         ("{{ message }}", r"blocks \[\]"),
         ("{% block assistant %}{{ message }}{% endblock %}", "assistant"),
+        ("{% block user %}{{ 1 / 0 }}{{ message }}{% endblock %}", "template fails: division by zero"),
         ("{% block user %}{{ ''.__class__.__mro__ }}{% endblock %}", "unsafe"),
     ],
 )

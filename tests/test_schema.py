@@ -143,7 +143,9 @@ def test_no_valid_row_is_an_empty_frame_with_all_columns():
 def test_label_and_text_answers_are_the_stripped_text(form):
     answer = Answer(format=form, fields=("intent",), allowed={})
     assert check(changed(intent="  card lost\n"), answer=answer).valid["answer"].to_list() == ["card lost"]
-    assert check(changed(intent=5), answer=answer).counts == {"intent: not text": 1}
+    assert check(changed(intent=5), answer=answer).valid["answer"].to_list() == ["5"], "as a CSV file would hold it"
+    assert check(changed(intent=True), answer=answer).valid["answer"].to_list() == ["true"]
+    assert check(changed(intent=5.5), answer=answer).counts == {"intent: not text or integer or boolean": 1}
 
 
 SCALARS = st.one_of(

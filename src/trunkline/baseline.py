@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from scipy.sparse import csr_matrix, hstack
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 
 from trunkline.records import Answer
 from trunkline.scoring import classes, parse
@@ -57,6 +55,9 @@ def _most_frequent(values: list[Any], held_out: Sequence[str]) -> list[Any]:
 
 
 def _features(inputs: Sequence[str], held_out: Sequence[str]) -> tuple[csr_matrix, csr_matrix]:
+    # Only here and below: it takes a second to import, which answers without classes need not pay.
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     parts = (
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
         TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, min_df=2),
@@ -76,5 +77,7 @@ def _features(inputs: Sequence[str], held_out: Sequence[str]) -> tuple[csr_matri
 def _classify(train: csr_matrix, labels: list[str], test: csr_matrix) -> list[str]:
     if len(set(labels)) == 1:
         return [labels[0]] * test.shape[0]
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=10.0, max_iter=500)
     return [str(label) for label in model.fit(train, labels).predict(test)]

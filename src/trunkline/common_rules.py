@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from trunkline.gate import Outcomes, Rule
 from trunkline.gate.betting import Floats
@@ -87,4 +87,4 @@ def _z(values: Floats, boundary: float) -> Floats:
 
 
 def _quantile(share: float) -> float:
-    return float(stats.norm.ppf(share))
+    return float(special.ndtri(share))

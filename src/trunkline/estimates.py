@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special  # and not scipy.stats, which calls the same functions and takes most of a second to import
 
 from trunkline.records import Estimate
 
@@ -52,7 +52,7 @@ def mean(
         size = _effective_size(value, variance, counts, confidence)
         return _estimate(value, clopper_pearson(value * size, size, confidence), len(counts))
     if variance > 0:
-        reach = float(stats.t.ppf((1 + confidence) / 2, len(counts) - 1)) * math.sqrt(variance)
+        reach = _t_quantile((1 + confidence) / 2, len(counts) - 1) * math.sqrt(variance)
         low, high = bounds or (-math.inf, math.inf)
         return _estimate(value, (max(low, value - reach), min(high, value + reach)), len(counts))
     if bounds is None:
@@ -116,10 +116,11 @@ def quantile(values: Sequence[float], share: float, confidence: float) -> Estima
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     size = len(ordered)
+    if not size:
+        return None
     tail = (1 - confidence) / 2
     # Ranks counted from 1: P(X_(low) > quantile) <= tail and P(X_(high) < quantile) <= tail.
-    low = int(stats.binom.ppf(tail, size, share))
-    high = int(stats.binom.ppf(1 - tail, size, share)) + 1
+    low, high = _binomial_quantile(tail, size, share), _binomial_quantile(1 - tail, size, share) + 1
     if low < 1 or high > size:
         return None
     value = float(np.quantile(ordered, share))
@@ -130,8 +131,8 @@ def clopper_pearson(successes: float, size: float, confidence: float) -> tuple[f
     """The exact interval of a share; both counts may be fractions (Clopper and Pearson, Biometrika 1934)."""
     tail = (1 - confidence) / 2
     failures = size - successes
-    low = float(stats.beta.ppf(tail, successes, failures + 1)) if successes > 0 else 0.0
-    high = float(stats.beta.ppf(1 - tail, successes + 1, failures)) if failures > 0 else 1.0
+    low = float(special.betaincinv(successes, failures + 1, tail)) if successes > 0 else 0.0
+    high = float(special.betaincinv(successes + 1, failures, 1 - tail)) if failures > 0 else 1.0
     return low, high
 
 
@@ -165,7 +166,7 @@ def _effective_size(share: float, variance: float, counts: Floats, confidence: f
     if variance == 0:
         return float(units)
     tail = (1 + confidence) / 2
-    degrees = float(stats.t.ppf(tail, rows - 1) / stats.t.ppf(tail, units - 1)) ** 2
+    degrees = (_t_quantile(tail, rows - 1) / _t_quantile(tail, units - 1)) ** 2
     return min(rows, share * (1 - share) / variance * degrees)
 
 
@@ -196,3 +197,15 @@ def _macro(counts: Floats) -> Floats:
 def _estimate(value: float, ends: tuple[float, float], size: int) -> Estimate:
     """An Estimate whose interval holds its value whatever the rounding."""
     return Estimate(value=value, low=min(value, ends[0]), high=max(value, ends[1]), n=size)
+
+
+def _t_quantile(share: float, degrees: float) -> float:
+    """A quantile of Student's t distribution."""
+    return float(special.stdtrit(degrees, share))
+
+
+def _binomial_quantile(share: float, size: int, chance: float) -> int:
+    """The smallest count that a binomial variable does not exceed with this probability."""
+    count = math.ceil(special.bdtrik(share, size, chance))
+    # What rounds to the count above is the one below where that is already enough.
+    return count - 1 if count > 0 and special.bdtr(count - 1, size, chance) >= share else count

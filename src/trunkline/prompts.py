@@ -30,7 +30,7 @@ def render(task: Task, message: str) -> list[dict[str, str]]:
     context = template.new_context({**task.variables, "message": message})
     try:
         return [{"role": role, "content": "".join(block(context)).strip()} for role, block in template.blocks.items()]
-    except TemplateError as error:
+    except Exception as error:  # what a template computes may fail in any way
         known = ", ".join(["message", *task.variables])
         raise Error(f"the prompt template fails: {error}", f"variables it may use: {known}") from None
 

@@ -17,6 +17,7 @@ from trunkline.records import EXAMPLE_COLUMNS, KIND_SUFFIX, Answer
 FIELD_PREFIX = "answer."
 _NAMES = ("text",)
 _IDENTIFIERS = ("text", "integer")
+_LABELS = ("text", "integer", "boolean")
 _TIMES = ("text", "time")
 _SCALARS = ("text", "integer", "number", "boolean")
 _RFC3339 = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.Z+-]"
@@ -172,7 +173,10 @@ def _stand_ins(columns: Columns) -> list[pl.Expr]:
 
 
 def _field_kinds(field: str, answer: Answer) -> Sequence[str]:
-    return _NAMES if answer.format != "json" or field in answer.allowed else _SCALARS
+    if answer.format != "json":
+        # A CSV file holds a label such as 3 or true as text, so those of other files are taken too.
+        return _LABELS
+    return _NAMES if field in answer.allowed else _SCALARS
 
 
 def _rule(name: str, passes: pl.Expr) -> pa.Check:

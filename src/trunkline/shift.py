@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 _RARE = 5.0  # expected count under which chi-square is no approximation
 _RESAMPLES = 9_999  # smallest p is 1e-4: below a level of 0.01 shared by up to 100 columns
@@ -110,6 +109,8 @@ def _numeric(reference: pl.Series, new: pl.Series) -> tuple[float | None, float 
     a, b = (side.drop_nulls().to_numpy() for side in (reference, new))
     if not len(a) or not len(b):
         return None, None
+    from scipy import stats  # only here: it takes most of a second, and Holm's method needs nothing of it
+
     result = stats.ks_2samp(a, b, method="asymp")
     return float(result.statistic), float(result.pvalue)
 
@@ -127,6 +128,8 @@ def _categorical(reference: pl.Series, new: pl.Series) -> tuple[float | None, fl
 
 
 def _chi_square(table: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> float:
+    from scipy import stats  # only here, as above
+
     expected = stats.contingency.expected_freq(table)
     method = None
     if expected.min() < _RARE:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 from trunkline import pii
+from trunkline.errors import Error
 from trunkline.registration import Registration
 
 TransformFunction = Callable[[str], str]
@@ -57,11 +58,23 @@ def apply(ids: tuple[str, ...], message: str) -> str:
     """Apply transforms in order; ids may be given with or without their hash.
 
     Raises:
-        Error: one is not registered.
+        Error: one is not registered, fails, or returns anything but text.
     """
     for wanted in ids:
-        message = _TRANSFORMS.find(wanted).value(message)
+        message = _applied(wanted, message)
     return message
+
+
+def _applied(wanted: str, message: str) -> str:
+    function = _TRANSFORMS.find(wanted).value
+    hint = "correct it in the module that project.module names in params.yaml"
+    try:
+        found = function(message)
+    except Exception as error:  # a user's transform may raise anything, and say a customer's words in it
+        raise Error(f"transform {wanted} fails on a message: {type(error).__name__}", hint) from error
+    if not isinstance(found, str):
+        raise Error(f"transform {wanted} returns {type(found).__name__} and not text", hint)
+    return found
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff]")

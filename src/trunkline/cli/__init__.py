@@ -5,6 +5,7 @@ A step is imported only when it runs, so ``--help`` does not load torch.
 
 import argparse
 import logging
+import os
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -70,8 +71,19 @@ def _run(arguments: argparse.Namespace) -> int:
     taken = (flag.removeprefix("--").replace("-", "_") for flag in ARGUMENTS.get(arguments.step, {}))
     found = operation.run(settings, **{name: getattr(arguments, name) for name in taken})
     text, verdict = found if isinstance(found, tuple) else (found, Verdict.PASS)
-    print(text)
+    _show(text)
     return EXIT_CODES[verdict] if arguments.step in DECIDING else 0
+
+
+def _show(text: str) -> None:
+    """Print a result; a reader that wants no more of it, such as `head`, changes nothing about what was found."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise Error(f"cannot print the result: {error.strerror}", "free disk space, and run this again") from None
 
 
 def _configure_logging(verbose: bool) -> None:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import polars as pl
 from pydantic import JsonValue
-from scipy import stats
+from scipy import special
 
 from trunkline import gate, scoring
 from trunkline.comparison.answered import Answered
@@ -94,8 +94,8 @@ def _interval(paired: Paired, difference: Floats, rule: Rule) -> dict[str, JsonV
         low, high = decision.low, decision.high
     elif difference.size > 1:
         spread = float(difference.std(ddof=1)) / difference.size**0.5
-        low = mean - spread * float(stats.t.ppf(1 - rule.alpha, difference.size - 1))
-        high = mean + spread * float(stats.t.ppf(1 - rule.beta, difference.size - 1))
+        low = mean - spread * float(special.stdtrit(difference.size - 1, 1 - rule.alpha))
+        high = mean + spread * float(special.stdtrit(difference.size - 1, 1 - rule.beta))
     if paired.sign < 0:
         low, high = (None if end is None else -end for end in (high, low))
     return {"difference": paired.sign * mean, "low": low, "high": high}

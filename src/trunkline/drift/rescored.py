@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from trunkline.drift.asked import Budget, Found, rate_in_words, signal
 from trunkline.drift.exact import Floats
@@ -51,7 +51,7 @@ def judge(one: Rescored, budget: Budget, tolerated: float) -> Signal:
     at_most = int((one.then > 0).sum())
     if 0.5**at_most > budget.level:
         return unmeasured(key, "quality", one.then.size, _few(one, at_most))
-    rate = budget.rate(float(stats.binom.sf(worse - 1, worse + better, 0.5)))
+    rate = budget.rate(float(special.bdtrc(worse - 1, worse + better, 0.5)))
     then, now = float(one.then.mean()), float(one.now.mean())
     alarm = rate <= budget.alpha and then - now >= tolerated
     text = f"Asked again, {share(now)} of {number(one.then.size)} {one.words}; when the release was made {share(then)}"

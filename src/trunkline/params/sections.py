@@ -18,6 +18,7 @@ from trunkline.records import (
     EXAMPLE_COLUMNS,
     HOSTED,
     INPUT_COLUMN,
+    TAKEN_NAMES,
     Answer,
     Terms,
     probe_metrics,
@@ -85,6 +86,8 @@ class AnswerParams(Answer):
 
     @model_validator(mode="after")
     def _one_field(self) -> "AnswerParams":
+        if len(set(self.fields)) < len(self.fields):
+            raise ValueError(f"fields repeats a column: {list(self.fields)}")
         if self.format != "json" and len(self.fields) != 1:
             raise ValueError(f"format {self.format} takes exactly one field, got {len(self.fields)}")
         unknown = sorted(set(self.allowed) - set(self.fields))
@@ -114,6 +117,10 @@ class DataParams(Section):
             raise ValueError(f"slices {taken} are names of data/examples.parquet; rename those columns of your files")
         if len(set(self.slices)) < len(self.slices):
             raise ValueError(f"slices repeats a column: {list(self.slices)}")
+        named = {*filter(None, self.columns.model_dump().values()), *self.slices, *self.answer.fields}
+        taken = sorted(name for name in named if TAKEN_NAMES.search(name))
+        if taken:
+            raise ValueError(f"columns {taken} have names that Trunkline gives its own; rename those of your files")
         return self
 
 

@@ -4,6 +4,7 @@ A model folder (``models/production``, ``models/candidate``) is a Bundle: ``bund
 adapter's files. The columns of the Parquet files are named here too, so that no step guesses them.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
@@ -16,6 +17,8 @@ from trunkline.verdict import Check, FiniteFloat, Verdict, worst
 # A raw column `x` is read as text in `x`, with the kind of each value in `x:kind` (null: no value).
 CELL_KINDS = ("text", "integer", "number", "boolean", "time", "other")
 KIND_SUFFIX = ":kind"
+# A raw column cannot be called like those that are put beside it, nor like what Polars takes for a pattern of names.
+TAKEN_NAMES = re.compile(rf"^(partition|line|reasons|\*|\^.*\$|.*{KIND_SUFFIX})$", re.DOTALL)
 # data/examples.parquet; slice columns follow. `time` is a UTC datetime or null, the others text.
 EXAMPLE_COLUMNS = ("id", "partition", "customer", "conversation", "time", "message", "answer")
 # data/train.parquet and data/holdout.parquet add `input`: the message after the task's transforms.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import JsonValue
-from scipy import stats
+from scipy import special
 
 from trunkline import comparison, gate
 from trunkline.clients import answers, files, project
@@ -136,4 +136,4 @@ def _check(tried: Tried) -> Check:
 
 def _at_least(count: int, of: int) -> float:
     """The exact one-sided lower limit of a share (Clopper and Pearson, Biometrika 26, 1934)."""
-    return float(stats.beta.ppf(1 - _SURE, count, of - count + 1)) if count else 0.0
+    return float(special.betaincinv(count, of - count + 1, 1 - _SURE)) if count else 0.0

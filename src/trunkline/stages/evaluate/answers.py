@@ -83,7 +83,7 @@ def ask(side: str, name: str, messages: pl.DataFrame, constrained: bool) -> Ques
     try:
         inputs = [transforms.apply(task.transforms, message) for message in messages["message"]]
     except Error as error:
-        raise Error(f"{side}: {error.problem}", f"register it again: {side} was trained with it") from None
+        raise Error(f"{side}: {error.problem}", f"{error.hint}; {side} was trained with it") from None
     closed = task.answer.allowed.get(task.answer.fields[0]) if task.answer.format == "label" else None
     conversations = [prompts.render(task, text) for text in inputs]
     return Question(name, side, bundle, messages["id"].to_list(), conversations, None, closed if constrained else None)
