@@ -108,6 +108,17 @@ def test_an_unreachable_remote_is_told_without_its_password(clone, caplog):
     starter.git(clone, "remote", "set-url", "origin", "https://bot:hunter2@127.0.0.1:1/o.git")
     assert [tag.name for tag in tags.known()] == ["m@v1.0.0"]
     assert "the state that this clone knows" in caplog.text
+
+
+def test_what_a_shallow_clone_without_a_remote_knows_is_not_all(clone, caplog):
+    starter.git(clone, "remote", "remove", "origin")
+    assert tags.known() == tags.complete() == []
+    assert caplog.text == ""
+    (clone / ".git/shallow").write_text(head(clone) + "\n")
+    assert tags.known() == []
+    assert "this clone is shallow and has no remote origin" in caplog.text
+    with pytest.raises(Error, match="shallow"):
+        tags.complete()
     with pytest.raises(Error, match="ls-remote") as caught:
         tags.published("origin")
     assert "hunter2" not in caplog.text + str(caught.value)

@@ -143,6 +143,10 @@ def test_a_release_is_pinned_by_its_version_and_production_by_nothing(repository
     pin.run(settings, "base")
     assert "pins v1.0.0" in pin.run(settings)
     assert Production.read(path) == by_version
+    starter.git(repository, "remote", "add", "origin", "../nowhere.git")
+    with pytest.raises(Error, match=r"nowhere\.git"):
+        pin.run(settings)
+    assert Production.read(path) == by_version, "what this clone does not know of is not the untuned base model"
 
 
 @pytest.mark.parametrize(

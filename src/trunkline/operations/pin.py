@@ -23,8 +23,8 @@ def run(params: Params, revision: str | None = None) -> str:
         What was pinned and the next command.
 
     Raises:
-        Error: there is no such release, the revision has no trained candidate, or its weights are neither here nor
-            in a remote.
+        Error: there is no such release, the revision has no trained candidate, its weights are neither here nor in a
+            remote, or what serves cannot be known here.
     """
     wanted = _meant(params.project.name, revision)
     production = _BASE if wanted is None else pinned.of_commit(*wanted)
@@ -38,7 +38,7 @@ def _meant(model: str, revision: str | None) -> Pin | None:
     if revision == "base":
         return None
     if revision is None:
-        return registry.serving(registry.of(tags.known(), model))
+        return registry.serving(registry.of(tags.complete(), model))
     if registry.is_version(revision) or isinstance(registry.parse(revision), Registration):
         return registry.pinnable(registry.of(tags.known(), model), registry.release(revision, model))
     commit = git.resolve(revision)

@@ -138,7 +138,12 @@ def _transfer(source: HashFileDB, target: HashFileDB, objects: list[HashInfo], t
 
 def _members(scratch: HashFileDB, path: str, value: str, source: Place) -> dict[str, str]:
     listing = _checked(scratch, path, value, source)
-    return stored.members(listing.read_bytes())
+    found = stored.members(listing.read_bytes())
+    for name, member in found.items():
+        if not stored.inside(name):
+            raise Error(f"{path} names a file outside of itself: {name!r}", stored.FORGED)
+        stored.check(member)
+    return found
 
 
 def _of(members: Mapping[str, str], name: str, path: str) -> str:

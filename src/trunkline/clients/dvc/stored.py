@@ -12,7 +12,7 @@ from trunkline.errors import Error
 
 # As DVC writes one, of a folder with `.dir` at its end; stores make paths of them.
 HASH = re.compile(r"[0-9a-f]{32}(\.dir)?", re.ASCII)
-_FORGED = "no DVC has written that: see who changed dvc.lock, and what was pushed to the remote"
+FORGED = "no DVC has written that: see who changed dvc.lock, and what was pushed to the remote"
 
 
 def md5(path: Path) -> str:
@@ -25,17 +25,20 @@ def members(listing: bytes) -> dict[str, str]:
     """MD5 by path of a folder's files, from the list that DVC keeps of them.
 
     Raises:
-        Error: it is no such list, or a path of it leads out of the folder.
+        Error: it is no such list.
     """
     try:
-        found = {str(member["relpath"]): str(member["md5"]) for member in json.loads(listing)}
+        return {str(member["relpath"]): str(member["md5"]) for member in json.loads(listing)}
     except (ValueError, KeyError, TypeError):
         raise Error("DVC's list of a folder is none", "remove that object and `dvc push` it again") from None
-    for path, value in found.items():
-        # Nobody reviews a list: dvc.lock shows its hash alone, and whoever may push to the remote has written it.
-        if not HASH.fullmatch(value) or {"", ".", ".."} & set(path.split("/")) or "\0" in path:
-            raise Error(f"DVC's list of a folder names what is no file in it: {path!r}", _FORGED)
-    return found
+
+
+def inside(path: str) -> bool:
+    """Whether a path in such a list stays in the folder.
+
+    Nobody reviews a list: dvc.lock shows its hash alone, and whoever may push to the remote has written it.
+    """
+    return not {"", ".", ".."} & set(path.split("/")) and "\0" not in path
 
 
 def check(value: str) -> str:
@@ -45,7 +48,7 @@ def check(value: str) -> str:
         Error: it is none.
     """
     if not HASH.fullmatch(value):
-        raise Error(f"{value!r} is no hash of DVC's", _FORGED)
+        raise Error(f"{value!r} is no hash of DVC's", FORGED)
     return value
 
 

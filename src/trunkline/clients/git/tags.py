@@ -52,16 +52,15 @@ def known() -> list[Tag]:
     """The tags that count: those of the remote ``origin``, fetched first; without one, this clone's.
 
     A tag that only this clone has was never published, or was taken back there: it does not count. When the
-    remote cannot be reached, a warning says that this clone's tags stand in.
+    remote cannot be reached, or a shallow clone has none, a warning says that this clone's tags stand in.
 
     Raises:
         Error: this is no Git repository.
     """
-    remote = origin()
-    if remote is None:
+    if origin() is None and not clone.shallow():
         return everything()
     try:
-        return published(remote)
+        return complete()
     except Error as error:
         logger.warning("%s; what follows is the state that this clone knows", error.problem)
         return everything()

@@ -1,10 +1,11 @@
 """Whether a release's bundle carries the OpenSSF signature that params.yaml asks for, over the files of its tag."""
 
 import shutil
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from trunkline.clients import bundles, scratch, signing
 from trunkline.clients.contents import Places
+from trunkline.clients.dvc import stored
 from trunkline.errors import Error
 from trunkline.lineage import Link
 from trunkline.params import ReleaseParams
@@ -40,7 +41,7 @@ def _verified(manifest: Manifest, places: Places, params: ReleaseParams) -> tupl
     members = places.members(manifest.bundle)
     with scratch.folder() as temporary:
         for name, md5 in members.items():
-            if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
+            if not stored.inside(name):
                 return Verdict.FAIL, f"its bundle names a file outside of itself: {name}"
             found = places.stored(md5)
             if found is None:
