@@ -1,6 +1,7 @@
 """The prediction log on SQLite: what is recorded can be asked for, erased and pruned; ids sort by time."""
 
 import json
+import os
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -227,6 +228,20 @@ def test_what_the_database_has_is_in_no_spool_any_more(tmp_path):
     assert (b"MYTEXT" in kept, b"MYNAME" in kept) == (False, False)
     assert log.close(20)
     assert predictions.find(settings, mine[-1].prediction).assignment == mine[-1]
+
+
+def test_nobody_else_on_the_machine_reads_what_customers_wrote(tmp_path):
+    umask = os.umask(0)
+    try:
+        log = predictions.Log(logged.settings(tmp_path))
+        log.record(logged.assigned())
+        assert log.flush(20)
+        kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert {path.name for path in kept} >= {"predictions.sqlite", "predictions.sqlite-wal", "0.spool"}
+        assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}
+        assert log.close(20)
+    finally:
+        os.umask(umask)
 
 
 def test_what_was_erased_does_not_come_back_from_a_spool(database):

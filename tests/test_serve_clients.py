@@ -2,8 +2,13 @@
 
 import asyncio
 import json
+import logging
+import os
+import re
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import openai
@@ -21,7 +26,7 @@ from tgi_document import check, chunk
 from trunkline import prompts
 from trunkline.clients import model
 from trunkline.clients.generation import LocalGenerator
-from trunkline.operations import serve
+from trunkline.operations import engine, serve
 from trunkline.records import Base
 
 CHAT = [{"role": "user", "content": MESSAGE}]
@@ -154,7 +159,7 @@ def test_openais_client_is_answered_as_by_openai(world):
 
 
 @pytest.mark.slow
-def test_a_real_model_behind_the_gateway_answers_as_it_was_evaluated(tmp_path):
+def test_a_real_model_behind_the_gateway_answers_as_it_was_evaluated(tmp_path, caplog):
     """The whole way: `trunkline engine` with the bundle, proved by its weights, and the release's own prompt."""
     base = tiny.build_lively(tmp_path / "base")
     finished.bundle(tmp_path, "production", task=gateways.TASK, base=Base.read(base / "base.json").sha256)
@@ -164,26 +169,38 @@ def test_a_real_model_behind_the_gateway_answers_as_it_was_evaluated(tmp_path):
     conversations = [prompts.render(gateways.TASK, message.strip()) for message in messages]
     loaded = model.load(base, bundle, "fp32", "eager")
     expected = LocalGenerator(loaded, 8, 24, None, lambda *_: None).generate(conversations, ["x"] * len(messages))
-    params = gateways.settings(tmp_path, **changes)
-    with served.engine(bundle, "--base", base, params=tmp_path / "params.yaml") as engine:
-        params = gateways.settings(tmp_path, serve__engines__stable__url=engine.url, **changes)
-        with served.running(serve.application(params, None, bundle)) as url, ThreadPoolExecutor() as pool:
-            client = InferenceClient(base_url=url)
-            assert list(pool.map(client.text_generation, messages)) == [one.output for one in expected]
-            for message, one in zip(messages, expected, strict=True):
-                *_, last = client.text_generation(message, stream=True, details=True)
-                assert (last.generated_text, last.details.generated_tokens) == (one.output, one.tokens_out)
-                chat = client.chat_completion([{"role": "user", "content": message}])
-                assert (chat.choices[0].message.content, chat.usage.prompt_tokens) == (one.output, one.tokens_in)
-            tokens = requests.post(url + "/tokenize", json={"inputs": "my card"}, timeout=10).json()
-            check(tokens, "TokenizeResponse")
-            assert "".join(token["text"] for token in tokens) == "my card"
-            found = gateways.logged(params, chat.id.removeprefix("chatcmpl-")).outcome
-            # No database takes the NUL that a random model writes.
-            assert found.output == expected[-1].output.replace("\x00", "\ufffd")
-            assert found.engine_fingerprint == chat.system_fingerprint
-            assert found.confidence == pytest.approx(expected[-1].confidence, rel=1e-4)
-            assert requests.get(url + "/health", timeout=10).status_code == 200
+
+    def ask() -> None:
+        gateways.wait(lambda: "answers on" in caplog.text, 120)
+        address = re.findall(r"answers on (http://\S+)", caplog.text)[0]
+        params = gateways.settings(tmp_path, serve__engines__stable__url=address, **changes)
+        with ExitStack() as stack:
+            try:
+                url = stack.enter_context(served.running(serve.application(params, None, bundle)))
+                pool = stack.enter_context(ThreadPoolExecutor())
+                client = InferenceClient(base_url=url)
+                assert list(pool.map(client.text_generation, messages)) == [one.output for one in expected]
+                for message, one in zip(messages, expected, strict=True):
+                    *_, last = client.text_generation(message, stream=True, details=True)
+                    assert (last.generated_text, last.details.generated_tokens) == (one.output, one.tokens_out)
+                    chat = client.chat_completion([{"role": "user", "content": message}])
+                    assert (chat.choices[0].message.content, chat.usage.prompt_tokens) == (one.output, one.tokens_in)
+                tokens = requests.post(url + "/tokenize", json={"inputs": "my card"}, timeout=30).json()
+                check(tokens, "TokenizeResponse")
+                assert "".join(token["text"] for token in tokens) == "my card"
+                found = gateways.logged(params, chat.id.removeprefix("chatcmpl-")).outcome
+                # No database takes the NUL that a random model writes.
+                assert found.output == expected[-1].output.replace("\x00", "\ufffd")
+                assert found.engine_fingerprint == chat.system_fingerprint
+                assert found.confidence == pytest.approx(expected[-1].confidence, rel=1e-4)
+                assert requests.get(url + "/health", timeout=30).status_code == 200
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
             # An engine that is gone.
-            engine.end()
-            gateways.wait(lambda: requests.get(url + "/health", timeout=10).status_code == 503, 30)
+            gateways.wait(lambda: requests.get(url + "/health", timeout=30).status_code == 503, 60)
+
+    params = gateways.settings(tmp_path, **changes)
+    with ThreadPoolExecutor() as pool, caplog.at_level(logging.INFO, "trunkline"):
+        asking = pool.submit(ask)
+        engine.run(params, bundle, base, 0, 1)
+        asking.result(120)

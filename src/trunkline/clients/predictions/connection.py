@@ -1,9 +1,10 @@
 """Connections to the log's database, SQLite or PostgreSQL, with its schema brought up to date."""
 
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -68,6 +69,10 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Error(f"cannot make {path.parent}: {error.strerror}", "correct serve.log.database") from None
+    if url.database:
+        # Customers' texts are for nobody else on this machine; SQLite's other files are as this one is.
+        with suppress(OSError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     engine = sa.create_engine(url, connect_args={"timeout": WAIT_S})
 
     @event.listens_for(engine, "connect")
