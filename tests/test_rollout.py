@@ -143,10 +143,36 @@ def test_a_canary_that_is_silent_holds_for_a_human_and_stays_an_alarm(short):
     assert next(d.minutes for d in never if d.because == "sample ratio") <= 0.5
 
 
-def test_scores_that_are_missing_on_one_arm_hold(short):
-    scores = pl.when(pl.col("arm") == "stable").then(pl.col("score"))
-    log = with_changes(rollout_logs.log({0.5: 3.0}), score=scores)
-    assert decided(log)[-1].because == "sample ratio"
+@pytest.mark.parametrize("changes", [{}, COUNTS], ids=["placebo", "counts"])
+def test_where_nothing_is_heard_of_stable_its_canary_is_held_and_not_called_worse(changes):
+    alone = (pl.col("weight") == 0) | (pl.col("arm") == "canary")
+    for seed in range(4):
+        decisions = decided(rollout_logs.log({0.05: 8.0}, seed).filter(alone), PLAN.model_copy(update=changes))
+        assert {each.action for each in decisions} == {"hold"}
+        assert (decisions[-1].because, decisions[-1].human) == ("sample ratio", True)
+
+
+def test_a_human_who_accepts_the_shares_lets_the_canary_be_judged_by_them_again():
+    lost = (pl.col("weight") == 0) | (pl.col("arm") == "canary") | (pl.int_range(pl.len()) % 4 == 0)
+    rows = rollout.from_table(rollout_logs.log({0.25: 8.0}, error=0.2).filter(lost), PLAN)
+    before, during = split(rows)
+    found = {}
+    for accepted in ((), ("sample ratio",)):
+        analysis = Analysis(PLAN, before, accepted)
+        for window in windows(during, PLAN):
+            analysis.look(window)
+        found[accepted] = (analysis.finding.action, analysis.finding.because)
+    assert found == {(): ("hold", "sample ratio"), ("sample ratio",): ("rollback", "worse")}
+
+
+@pytest.mark.parametrize("known", [pl.col("arm") == "stable", (pl.col("arm") == "stable") | (pl.col("score") < 0.7)])
+def test_scores_that_are_missing_on_one_arm_hold(known):
+    """Not even where those that are there are worse."""
+    log = rollout_logs.log({0.5: 6.0})
+    for method in ("placebo", "counts"):
+        plan = PLAN.model_copy(update={"method": method})
+        final = decided(with_changes(log, score=pl.when(known).then(pl.col("score"))), plan)[-1]
+        assert (final.action, final.because) == ("hold", "sample ratio")
 
 
 def test_a_request_that_was_never_answered_is_a_failure_of_its_arm():
@@ -320,7 +346,10 @@ def test_no_request_is_inconclusive(short, log):
         (lambda log: with_changes(log, weight=pl.col("weight") + 1), "weight is no share from 0 to 1"),
         (lambda log: with_changes(log, weight=pl.lit(float("nan"))), "weight is not finite"),
         (lambda log: with_changes(log, time=pl.lit(None, dtype=pl.Datetime)), "time is missing"),
+        (lambda log: with_changes(log, time=pl.col("time") + pl.duration(days=3_000_000)), "time is in no year from 1"),
+        (lambda log: with_changes(log, time=pl.lit(1e20)), "time is in no year from 1 to 9999"),
         (lambda log: with_changes(log, latency_ms=pl.lit(float("nan"))), "latency_ms is not finite"),
+        (lambda log: with_changes(log, latency_ms=pl.concat_list("latency_ms")), "latency_ms is List(Float64)"),
         (lambda log: with_changes(log, latency_ms=-pl.col("latency_ms")), "latency_ms is negative"),
         (lambda log: with_changes(log, score=pl.col("score") + 1), "score is outside 0 to 1"),
         (lambda log: with_changes(log, late=pl.lit("no")), "late is String, not boolean"),

@@ -46,7 +46,7 @@ class Analysis:
 
     def __init__(self, plan: Plan, before: Rows, accepted: Collection[str] = ()) -> None:
         self._plan, self._accepted = plan, accepted
-        self._tests = Tests(plan, before)
+        self._tests = Tests(plan, before, trusting="sample ratio" in accepted)
         self._hard_stops = HardStops(plan.hard_stops)
         self._weight, self._since, self._clock = 0.0, 0.0, 0.0
         self._time: float | None = None

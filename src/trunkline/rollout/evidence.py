@@ -66,10 +66,11 @@ class Tests:
     Args:
         plan: fixed before the rollout.
         before: the rows before it.
+        trusting: whether a human accepts that the arms' shares are not what was asked for.
     """
 
-    def __init__(self, plan: Plan, before: Rows) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, before: Rows, trusting: bool = False) -> None:
+        self._plan, self._trusting = plan, trusting
         self.signals = signals_of(plan)
         self._reader = Reader(self.signals, before)
         self._watches = [_ScoreWatch(s, plan) if s.is_score else _EventWatch(s, plan) for s in self.signals]
@@ -92,14 +93,25 @@ class Tests:
         horizon = 60 * self._plan.horizon_minutes
         if window.clock <= horizon:
             allowed = sequential.spent(self._plan.alpha.planned, window.clock, horizon)
-            if culprits := self._planned.look(allowed):
+            fit = {signal.name for signal in self.signals if self._fit(signal)}
+            if culprits := tuple(name for name in self._planned.look(allowed) if name in fit):
                 return Broken(culprits, planned=True)
         return Broken(self._reserve(), planned=False)
 
+    def _fit(self, signal: Signal) -> bool:
+        """Whether a signal can be judged at all.
+
+        Where outcomes are missing on one arm more than on the other, what is left of them proves nothing. Where whole
+        requests are, as when nothing is heard of stable, that goes for all that is judged by the shares asked for;
+        counts ask only on which of the requests that are there the events are.
+        """
+        by_shares = self._plan.method == "placebo" or signal.is_score
+        if by_shares and (0 in self.ratio.seen or (self.ratio.alarmed and not self._trusting)):
+            return False
+        return not (signal.column in self._ratios and self._ratios[signal.column].alarmed)
+
     def _reserve(self) -> tuple[str, ...]:
-        # Where outcomes are missing on one arm more than on the other, what is left of them proves nothing.
-        missing = {column for column, ratio in self._ratios.items() if ratio.alarmed}
-        logs = {w.signal.name: 0.0 if w.signal.column in missing else w.harm for w in self._watches}
+        logs = {watch.signal.name: watch.harm if self._fit(watch.signal) else 0.0 for watch in self._watches}
         if not sequential.reached(sequential.average(list(logs.values())), self._plan.alpha.reserve):
             return ()
         return tuple(sorted((name for name, log in logs.items() if log > 0), key=lambda name: -logs[name]))

@@ -16,6 +16,8 @@ from trunkline.errors import Error
 from trunkline.records.rollout import LATE, LOG_COLUMNS, AmountMetric, EventMetric, Plan, ScoreMetric
 
 Floats = NDArray[np.float64]
+# Years that can be written: from 1 to 9999, in seconds since 1970.
+_FIRST, _LAST = -62_135_596_800.0, 253_402_300_800.0
 _LOG_HINT = "write the log with time, unit, arm, weight and one column for each metric of the plan"
 
 
@@ -91,13 +93,22 @@ def _read(table: pl.DataFrame, plan: Plan) -> tuple[Rows, pl.Series]:
 def _times(column: pl.Series) -> Floats:
     _no_nulls(column)
     if isinstance(column.dtype, pl.Datetime):
-        return column.dt.epoch("us").to_numpy().astype(np.float64) / 1e6
-    return _numbers(column, "a datetime or a number of seconds")
+        times = column.dt.epoch("us").to_numpy().astype(np.float64) / 1e6
+    else:
+        _check_number(column, "a datetime or a number of seconds")
+        times = _numbers(column)
+    # In seconds, as Python cannot say it otherwise.
+    _check(pl.Series(column.name, times), (times >= _FIRST) & (times < _LAST), "is in no year from 1 to 9999")
+    return times
 
 
-def _numbers(column: pl.Series, wanted: str = "a number") -> Floats:
+def _check_number(column: pl.Series, wanted: str = "a number") -> None:
     if not column.dtype.is_numeric():
         raise Error(f"the log's {column.name} is {column.dtype}, not {wanted}", _LOG_HINT)
+
+
+def _numbers(column: pl.Series) -> Floats:
+    _check_number(column)
     _no_nulls(column)
     values = column.to_numpy().astype(np.float64)
     _check(column, np.isfinite(values), "is not finite")
@@ -137,6 +148,7 @@ def _outcome(column: pl.Series, plan: Plan, late: NDArray[np.bool_]) -> Floats:
         if column.dtype not in (pl.Boolean, pl.Null):
             raise Error(f"the log's {column.name} is {column.dtype}, not boolean", "cast it to true, false or null")
     elif column.dtype != pl.Null:
+        _check_number(column)
         values = _numbers(column.fill_null(0))
         if isinstance(metric, AmountMetric):
             _check(column, values >= 0, "is negative")

@@ -1,7 +1,7 @@
 """Commits and pushes that leave the working tree and the index alone."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from trunkline.clients import scratch
 from trunkline.clients.git.command import attempt, git, identity, said
@@ -188,6 +188,16 @@ def versions(commit: str, path: str, since: str | None = None) -> list[bytes]:
     commits = [commit] if since is None else [commit, f"^{since}"]
     told = git("rev-list", "--reverse", "--end-of-options", *commits, "--", f":(top){path}").decode().split()
     return [content for each in told if (content := at(each, path)) is not None]
+
+
+def newest_first(commit: str, path: str) -> Iterator[bytes]:
+    """The same contents, the last first, read as they are asked for.
+
+    Raises:
+        Error: the commit is not here.
+    """
+    told = git("rev-list", "--end-of-options", commit, "--", f":(top){path}").decode().split()
+    return (content for each in told if (content := at(each, path)) is not None)
 
 
 def push(remote: str, refs: Mapping[str, str], expected: Mapping[str, str | None]) -> None:

@@ -1,5 +1,6 @@
 """What an environment's branch says about rollouts, and how it is amended."""
 
+import logging
 from collections.abc import Callable
 
 from trunkline import registry
@@ -12,6 +13,8 @@ from trunkline.records.release import Amendment, Serving, Tag
 from trunkline.records.release import Decision as Assigned
 from trunkline.records.rollout import Rollout
 from trunkline.rollout import state
+
+_log = logging.getLogger(__name__)
 
 
 class Never(Error):
@@ -55,7 +58,7 @@ class Branch:
         return found
 
     def at(self, head: str | None) -> Rollout | None:
-        """The rollout in a commit of the branch; None where there is none.
+        """The rollout in a commit of the branch, by the plan that it started with; None where there is none.
 
         Raises:
             Error: the file there is no rollout.
@@ -63,8 +66,26 @@ class Branch:
         if head is None or head != self._read[0]:
             content = None if head is None else branches.at(head, self._path)
             found = None if content is None else Rollout.parse(content, f"{self._path} of {self.name}")
-            self._read = head, found
+            self._read = head, None if found is None or head is None else self._as_started(found, head)
         return self._read[1]
+
+    def _as_started(self, rollout: Rollout, head: str) -> Rollout:
+        """With the plan that it started with, whatever somebody has made of it in the file since."""
+        plan = rollout.plan
+        for content in branches.newest_first(head, self._path):
+            try:
+                earlier = Rollout.parse(content, self._path)
+            except Error:
+                continue  # it was mended since
+            if earlier.name != rollout.name:
+                break
+            plan = earlier.plan
+        if plan == rollout.plan:
+            return rollout
+        _log.warning(
+            "rollout  the plan in %s of %s was changed after the start, which counts for nothing", self._path, self.name
+        )
+        return rollout.model_copy(update={"plan": plan})
 
     def history(self, head: str | None) -> list[Rollout]:
         """All that the branch has said about rollouts up to a commit, the oldest first.
