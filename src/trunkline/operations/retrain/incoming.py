@@ -43,7 +43,8 @@ def read(params: Params, layout: Layout, scratch: Path, now: datetime) -> Incomi
         scratch: an empty folder.
 
     Raises:
-        Error: the log or a file cannot be read, or the log holds hashes where texts are needed.
+        Error: the log or a file cannot be read, the log holds hashes where texts are needed, or customers object and
+            no column says whose a row is.
     """
     unknown = _write_labels(params, layout, scratch, now)
     folders = [scratch, *([Path(params.retrain.drop)] if params.retrain.drop else [])]
@@ -113,6 +114,9 @@ def _allowed(params: Params, rows: pl.DataFrame, layout: Layout) -> tuple[pl.Dat
     """The rows of customers who neither object nor were erased, and how many are not."""
     column = layout.columns.customer
     if column is None:
+        if params.retrain.opt_out is not None:
+            problem = "retrain.opt_out names customers, and data.columns.customer is null: no row can be left out"
+            raise Error(problem, "name the column that holds the customer, or set retrain.opt_out to null")
         return rows, {}
     willing = collected.without(rows, _opted_out(params.retrain.opt_out), layout)
     customers = willing[column].drop_nulls().str.strip_chars().unique().to_list()
