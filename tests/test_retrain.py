@@ -151,6 +151,21 @@ def test_a_customer_who_is_erased_leaves_the_open_pull_request(world):
     assert len(customers) == 12
 
 
+def test_rows_of_an_open_pull_request_that_became_too_old_since_train_nothing_anew_unless_they_must_go(world):
+    """A commit keeps them anyway, and some become too old with every hour."""
+    old = world.label(25, time=labelled.NOW - timedelta(days=9))
+    world.label(25, seed=3)
+    run(world)
+    head = world.work.branch(BRANCH)
+    world.settings(serve__log=logged.settings(world.folder, keep_days=5).model_dump())
+    assert run(world)[0].startswith("nothing to do")
+    assert world.work.branch(BRANCH) == head
+    with predictions.reading(world.params.serve.log) as database:
+        database.erase(old[0].customer, predictions.moment(labelled.NOW) + 10**9)
+    assert run(world)[0].startswith("updated")
+    assert old[0].customer not in {row["customer"] for row in rows(world)}
+
+
 @pytest.mark.parametrize(
     ("setting", "reason"),
     [
@@ -307,7 +322,6 @@ def test_too_few_rows_exit_with_4_and_say_what_was_left_out(world, capsys):
     assert world.work.pulls == world.work.issues == []
 
 
-@pytest.mark.usefixtures("real_stage")
 def test_dirty_labels_stop_at_the_data_checks_and_a_human_is_asked_once(world, capsys):
     for number, asked in enumerate(world.label(25)):
         if number < 10:

@@ -123,6 +123,12 @@ def alarms(monitoring: Monitoring | None) -> list[Signal]:
     return [] if monitoring is None else [one for one in monitoring.signals if one.verdict is Verdict.FAIL]
 
 
+def less(text: str, lines: str) -> str:
+    """A partition's text without these lines of it."""
+    gone = set(lines.splitlines())
+    return "".join(f"{line}\n" for line in text.splitlines() if line not in gone)
+
+
 def worth(before: str, now: str, least: int) -> bool:
     """Whether an open pull request's partition is written anew, which trains anew.
 

@@ -15,7 +15,7 @@ from trunkline.clients.git import branches
 from trunkline.clients.github import GitHub, workflow
 from trunkline.clients.github.pulls import Pull
 from trunkline.errors import Error
-from trunkline.operations.retrain import evidence, proposal, tree
+from trunkline.operations.retrain import evidence, incoming, proposal, tree
 from trunkline.operations.retrain.evidence import Evidence
 from trunkline.operations.retrain.proposal import LABEL, REMOTE, Proposal
 from trunkline.operations.retrain.tree import Gathered, Tree
@@ -140,6 +140,8 @@ def _judged(job: _Job, made: Tree, gathered: Gathered, monitoring: Monitoring | 
     where = proposal.branch(BRANCHES + name, job.base[1])
     partition = f"{params.data.folder}/{name}.jsonl"
     before = proposal.text(where, partition)
+    # A commit keeps what became too old since; some does with every hour, and each new commit is a training.
+    before = retraining.less(before, incoming.aged(params, made.layout, before, job.now))
     finished = job.pull is not None and LABEL in job.pull.labels
     if job.pull and finished and not retraining.worth(before, gathered.text, params.retrain.min_rows):
         said = f"nothing to do: {job.pull.url} holds what was collected, but for fewer rows than are worth a training"

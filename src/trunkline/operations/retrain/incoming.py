@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import polars as pl
 
-from trunkline import collected
+from trunkline import collected, moments
 from trunkline.clients import files, predictions, tables
 from trunkline.collected import Layout
 from trunkline.errors import Error
@@ -53,6 +53,32 @@ def read(params: Params, layout: Layout, scratch: Path, now: datetime) -> Incomi
     allowed, left_out = _allowed(params, rows, layout)
     count = sum(part.unreadable.height for part in parts)
     return Incoming(collected.masked(allowed, layout), count, unknown | left_out)
+
+
+def aged(params: Params, layout: Layout, text: str, now: datetime) -> str:
+    """The lines of a partition that are older than the log keeps, of customers who may still be learned from.
+
+    Raises:
+        Error: the log or the file of customers who object cannot be read.
+    """
+    since, column = _since(params, now), layout.columns.time
+    if since is None or column is None:
+        return ""
+    rows = {line: json.loads(line) for line in text.splitlines()}
+    old = {line: row for line, row in rows.items() if _is_before(row.get(column), since)}
+    name = layout.columns.customer
+    if name is None or not old:
+        return "".join(f"{line}\n" for line in old)
+    whose = {line: str(row.get(name)).strip() for line, row in old.items()}
+    barred = {*_opted_out(params.retrain.opt_out), *_erased(params, sorted(set(whose.values())))}
+    return "".join(f"{line}\n" for line, customer in whose.items() if customer not in barred)
+
+
+def _is_before(text: object, moment: datetime) -> bool:
+    try:
+        return isinstance(text, str) and moments.parse(text) < moment
+    except Error:
+        return False
 
 
 def plain(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
