@@ -178,13 +178,11 @@ def provider(seen: Sequence[Seen], first: int, release: str, before: str | None,
     n = sum(len(ids) for ids in newest.engines.values())
     if not newest.engines:
         return unmeasured(key, "provider", 0, "could not measure: no answer says which model gave it.")
-    told = any(one.engines for one in seen if one.window.number < first)
-    if recorded is None and not told:
-        names = ", ".join(_engine(*name) for name in sorted(newest.engines))
+    names = ", ".join(_engine(*name) for name in sorted(newest.engines))
+    if recorded is None and not any(one.engines for one in seen if one.window.number < first):
         why = f"the log holds nothing of the release's first windows ({first}), so whether {names} is new is not known."
         return unmeasured(key, "provider", n, why)
     strangers = [_strangers(seen, place, first) | _others(seen[place], recorded) for place in range(len(seen))]
-    names = ", ".join(_engine(*name) for name in sorted(newest.engines))
     moved = strangers[-1]
     if moved:
         begun = next(place for place in range(len(seen) - 1, -1, -1) if place == 0 or not strangers[place - 1])
