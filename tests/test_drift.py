@@ -507,6 +507,19 @@ def test_no_labels_are_never_a_pass():
 # --- signals
 
 
+def test_when_an_alarm_began_is_not_told_where_it_may_be_older_than_what_is_looked_at():
+    """Otherwise it would begin anew with every window that leaves, and its issue be opened again each time."""
+    every = [windows.at(START, number, 24) for number in (0, 1, 2, 7, 8)]
+    told = [windows.began(every, place) for place in range(5)]
+    assert told == [*((START + timedelta(days=day)).isoformat() for day in (0, 1, 2)), None, every[4].since.isoformat()]
+    losses = [[1.0] * 20] * 6
+    assert of_labels(losses).since == START.isoformat()
+    claim = quality.proven("exact_match", np.array([1.0] * 180 + [0.0] * 20), 0.05)
+    later = labelled(losses)[1:]
+    found = quality.signal(later, claim, quality.track(later, claim, rule()), "", rule())
+    assert (found.verdict, found.since) == (Verdict.FAIL, None)
+
+
 def engines(*names: tuple[str, str] | None) -> list[Seen]:
     every = [seen(number, refusals=[]) for number in range(len(names))]
     return [
@@ -545,14 +558,14 @@ def test_only_the_model_that_a_hosted_release_was_made_with_may_answer_from_its_
 
 
 def test_cost_is_held_to_its_budget():
-    def cheap(usd: float | None) -> Seen:
-        one = seen(5, usd=[None, *(number / 1000 for number in range(49))])
+    def cheap(usd: float | None, number: int = 5) -> Seen:
+        one = seen(number, usd=[None, *(number / 1000 for number in range(49))])
         return one._replace(totals=one.totals._replace(usd_per_1000=usd))
 
     assert signals.cost([cheap(0.5)], 1.0, rule()).verdict is Verdict.PASS
-    over = signals.cost([cheap(0.5), cheap(1.5), cheap(2.0)], 1.0, rule())
+    over = signals.cost([cheap(0.5, 3), cheap(1.5, 4), cheap(2.0)], 1.0, rule())
     assert (over.verdict, over.direction, over.effect) == (Verdict.FAIL, "up", 1.0)
-    assert over.since is not None
+    assert over.since == (START + timedelta(days=4)).isoformat()
     assert over.examples[:2] == ("p-5-49", "p-5-48"), "the dearest"
     assert signals.cost([cheap(None)], 1.0, rule()).verdict is Verdict.INCONCLUSIVE
     assert signals.cost([cheap(5.0)], None, rule()).verdict is Verdict.PASS

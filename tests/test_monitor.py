@@ -206,6 +206,18 @@ def with_feedback(traffic: Traffic, ids: list[str], liked: float) -> None:
     traffic.add(*(logged.said(one, source="customer", label=None, score=score, time=one.time) for one, score in pairs))
 
 
+def test_a_word_about_an_answer_takes_nothing_from_the_right_one_that_was_told_before(folder, traffic):
+    ids = traffic.day(6, count=200)
+    with_labels(traffic, ids, right=0.3)
+    for id in ids:
+        asked = traffic.find(id).assignment
+        later = asked.time + timedelta(minutes=1)
+        traffic.add(logged.said(asked, source="customer", label="wrong", score=None, time=later))
+    _, signals, _ = monitor(7)
+    assert "quality/labels" in alarms(signals)
+    assert signals["quality/labels"].n == 120
+
+
 def test_labels_of_others_than_the_named_sources_do_not_count(folder, traffic):
     first = traffic.find(traffic.day(6)[0])
     traffic.add(logged.said(first.assignment, source="judge", label=monitored.answer("card_lost")))
@@ -291,6 +303,18 @@ def test_no_traffic_is_not_measured_and_no_pass(folder):
     assert (found.verdict, found.predictions) == (Verdict.INCONCLUSIVE, 0)
     assert {one.verdict for one in signals.values()} == {Verdict.INCONCLUSIVE}
     assert signals["drift/pii"].sentence == "Not measured: no conversation came."
+
+
+def test_who_answers_is_not_measured_where_nothing_is_left_of_the_first_windows(folder, traffic):
+    """As the log keeps them only so long, or no traffic came in them."""
+    with contextlib.closing(sqlite3.connect("log.sqlite")) as log, log:
+        log.execute("DELETE FROM assignment WHERE time < ?", (monitored.START.timestamp() * 1e6 + 3 * 86_400e6,))
+    traffic.day(6, engine_model="another")
+    _, signals, _ = monitor(7)
+    one = signals["provider/engine"]
+    assert one.verdict is Verdict.INCONCLUSIVE
+    assert "the log holds nothing of the release's first windows (3), so whether another is new" in one.sentence
+    assert "hold fewer than 100 conversations" in signals["serving/errors"].sentence
 
 
 def test_before_the_first_window_has_ended_nothing_is_judged(folder):

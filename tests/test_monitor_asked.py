@@ -24,6 +24,7 @@ from trunkline import cli, params
 from trunkline.clients import bundles, files, predictions
 from trunkline.clients.git import tags
 from trunkline.operations import alert
+from trunkline.operations.monitor import asked as asking_now
 from trunkline.records.monitoring import Monitoring, Signal
 from trunkline.records.release import Manifest
 from trunkline.records.serving import Pin
@@ -249,6 +250,24 @@ def test_it_asks_once_in_a_period_and_shows_what_was_found_until_the_next(releas
         )
     passes(timedelta(days=30))
     assert alarms(look()[1]) == set()
+
+
+def test_of_two_that_ask_at_once_the_first_ones_findings_count(released, provider, monkeypatch):
+    """Otherwise two runs of a period would have two chances of a false alarm."""
+    once_a_month()
+    pins_only()
+    ask, times = asking_now._ask, []
+
+    def meanwhile(*given: object) -> tuple[Signal, ...]:
+        monkeypatch.setattr(asking_now, "_ask", ask)
+        look()
+        times.append(Monitoring.read(Path("reports/monitor.json")).asked)
+        provider.answer = providers.wrong
+        return ask(*given)
+
+    monkeypatch.setattr(asking_now, "_ask", meanwhile)
+    assert look()[1][PINS].verdict is PASS
+    assert times == [Monitoring.read(Path("reports/monitor.json")).asked]
 
 
 def once_a_month() -> None:

@@ -28,6 +28,7 @@ from trunkline.clients.predictions import log as log_module
 from trunkline.clients.predictions.database import Database
 from trunkline.errors import Error
 from trunkline.operations.rollout.looking import Controller
+from trunkline.records.monitoring import Asked
 from trunkline.records.prediction import Selection
 
 pytestmark = pytest.mark.skipif(postgres.programs() is None, reason=postgres.MISSING)
@@ -313,3 +314,23 @@ def test_a_job_on_kubernetes_judges_by_it_and_cannot_tell_while_it_is_away(setti
     served(database, canary=0.9, error=0.2)
     assert cli.main(analyse) == 3
     database.close()
+
+
+def test_of_two_monitors_that_remember_at_once_what_they_asked_neither_is_refused(settings, monkeypatch):
+    monkeypatch.setattr(connection, "WAIT_S", 60)
+    first, second = (Asked(time=f"2026-11-0{day}T00:00:00+00:00", signals=()) for day in (1, 2))
+    with predictions.reading(settings) as database, ThreadPoolExecutor() as pool:
+        with database.engine.begin() as other:
+            row = tables.asked.insert().values(release="m@v1.0.0", environment="production", content=first.text())
+            other.execute(row)
+            waits = pool.submit(predictions.remember, database, "m@v1.0.0", "production", second)
+            wait_for(lambda: waiting(database.engine))
+        waits.result(60)
+        assert predictions.remembered(database, "m@v1.0.0", "production") == second
+
+
+def waiting(engine: sa.Engine) -> bool:
+    """Whether a statement waits for another transaction."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with engine.connect() as open_:
+        return bool(open_.execute(sa.text(query)).scalar())

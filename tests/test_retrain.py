@@ -36,7 +36,10 @@ BRANCH = f"retrain/{MONTH}"
 
 @pytest.fixture
 def world(nameless, double, monkeypatch) -> labelled.World:
-    return labelled.World(nameless, double, monkeypatch)
+    made = labelled.World(nameless, double, monkeypatch)
+    (made.clone / ".git/info/exclude").write_text("/reports/monitor.*\n")
+    monitored(signal(verdict=Verdict.PASS), verdict=Verdict.PASS)
+    return made
 
 
 @pytest.fixture
@@ -148,6 +151,21 @@ def test_a_customer_who_is_erased_leaves_the_open_pull_request(world):
     assert len(customers) == 12
 
 
+def test_rows_of_an_open_pull_request_that_became_too_old_since_train_nothing_anew_unless_they_must_go(world):
+    """A commit keeps them anyway, and some become too old with every hour."""
+    old = world.label(25, time=labelled.NOW - timedelta(days=9))
+    world.label(25, seed=3)
+    run(world)
+    head = world.work.branch(BRANCH)
+    world.settings(serve__log=logged.settings(world.folder, keep_days=5).model_dump())
+    assert run(world)[0].startswith("nothing to do")
+    assert world.work.branch(BRANCH) == head
+    with predictions.reading(world.params.serve.log) as database:
+        database.erase(old[0].customer, predictions.moment(labelled.NOW) + 10**9)
+    assert run(world)[0].startswith("updated")
+    assert old[0].customer not in {row["customer"] for row in rows(world)}
+
+
 @pytest.mark.parametrize(
     ("setting", "reason"),
     [
@@ -155,6 +173,7 @@ def test_a_customer_who_is_erased_leaves_the_open_pull_request(world):
         ("required", "in clean status"),
         ("gate", "main can be merged into without trunkline/gate"),
         ("params", "retrain.auto_merge is false"),
+        ("monitor", "the monitor has left no report"),
         ("bot", "do not start by themselves"),
     ],
 )
@@ -172,6 +191,8 @@ def test_where_github_may_not_merge_it_a_review_is_asked_for_with_the_reason(wor
         case "params":
             world.settings(retrain__auto_merge=False)
             world.merge("a human decides")
+        case "monitor":
+            Path("reports/monitor.json").unlink()
         case "bot":
             monkeypatch.setenv("GITHUB_TOKEN", "ghs_write")
     run(world)
@@ -182,6 +203,26 @@ def test_where_github_may_not_merge_it_a_review_is_asked_for_with_the_reason(wor
     assert reason in pull["body"].splitlines()[0]
     assert pull["requested_reviewers"] == [{"login": "bob"}]
     assert ("No workflow starts by itself" in pull["body"]) is (setting == "bot")
+
+
+@pytest.mark.parametrize("others", ["dirty", "none"])
+def test_an_open_pull_request_with_rows_that_must_go_is_not_merged_by_github_where_it_cannot_be_mended(world, others):
+    """Its rows are of customers who were erased since, and what came besides is not fit, or there is nothing else."""
+    asked = world.label(25)
+    run(world)
+    (pull,) = world.work.pulls
+    assert pull["auto_merge"] is not None
+    with predictions.reading(world.params.serve.log) as database:
+        for customer in {one.customer for one in asked} if others == "none" else {asked[0].customer}:
+            database.erase(customer, predictions.moment(labelled.NOW) + 10**9)
+    if others == "none":
+        with pytest.raises(Error, match="may be used any more"):
+            run(world)
+    else:
+        for one in world.label(40, seed=3):
+            world.log(logged.said(one, label="dunno", time=labelled.NOW))
+        assert run(world)[1] is Verdict.FAIL
+    assert pull["auto_merge"] is None
 
 
 def test_somebody_elses_commits_on_the_branch_are_never_lost(world):
@@ -281,7 +322,6 @@ def test_too_few_rows_exit_with_4_and_say_what_was_left_out(world, capsys):
     assert world.work.pulls == world.work.issues == []
 
 
-@pytest.mark.usefixtures("real_stage")
 def test_dirty_labels_stop_at_the_data_checks_and_a_human_is_asked_once(world, capsys):
     for number, asked in enumerate(world.label(25)):
         if number < 10:
@@ -367,6 +407,15 @@ def test_who_opted_out_or_was_erased_is_left_out_of_the_log_and_of_files(world):
         "rows of customers who opted out": 4,
         "rows of customers who were erased": 2,
     }
+
+
+def test_where_no_column_names_the_customer_nobody_can_be_left_out_and_it_says_so(world):
+    (world.clone / "opt_out.txt").write_text("c-1\n")
+    columns = world.params.data.columns.model_dump() | {"customer": None}
+    world.settings(retrain__opt_out="opt_out.txt", data__columns=columns)
+    world.label(25)
+    with pytest.raises(Error, match="opt_out names customers, and data.columns.customer is null"):
+        gathered(world)
 
 
 @pytest.mark.parametrize("form", ["hash", "none"])

@@ -94,18 +94,18 @@ def test_without_a_run_before_the_cost_is_not_known(trained):
 
 def test_nothing_is_unusual_where_all_passes_and_the_budget_holds():
     assert retraining.unusual([check(Verdict.PASS)], monitoring(signal(), signal("quality/a")), CHEAP, 4.0) == []
-    assert retraining.unusual([check(Verdict.PASS)], None, CHEAP, 4.0) == []
 
 
 @pytest.mark.parametrize(
     ("found", "monitored", "cost", "said"),
     [
-        ([check(Verdict.INCONCLUSIVE)], None, CHEAP, "intent shifted"),
+        ([check(Verdict.INCONCLUSIVE)], monitoring(), CHEAP, "intent shifted"),
+        ([], None, CHEAP, "the monitor has left no report"),
         ([], monitoring(signal("serving/errors")), CHEAP, "do not mend the alarms serving/errors"),
         ([], monitoring(signal("provider/answers")), CHEAP, "provider/answers"),
-        ([], None, None, "not known"),
-        ([], None, CHEAP._replace(hours=4.1), "4.1 GPU hours, and train.max_gpu_hours is 4"),
-        ([], None, CHEAP._replace(hours=float("nan")), "nan GPU hours"),
+        ([], monitoring(), None, "not known"),
+        ([], monitoring(), CHEAP._replace(hours=4.1), "4.1 GPU hours, and train.max_gpu_hours is 4"),
+        ([], monitoring(), CHEAP._replace(hours=float("nan")), "nan GPU hours"),
     ],
 )
 def test_a_human_looks_at_what_is_unusual(found, monitored, cost, said):

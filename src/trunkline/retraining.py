@@ -105,6 +105,8 @@ def unusual(
         most_hours: ``train.max_gpu_hours``.
     """
     reasons = [_sentence(check) for check in found if check.verdict is not Verdict.PASS]
+    if monitoring is None:
+        reasons.append("the monitor has left no report, so nothing is known of what serves")
     # After such an alarm a human looks before a model is replaced.
     strange = [signal.key for signal in alarms(monitoring) if not signal.learnable]
     if strange:
@@ -121,13 +123,24 @@ def alarms(monitoring: Monitoring | None) -> list[Signal]:
     return [] if monitoring is None else [one for one in monitoring.signals if one.verdict is Verdict.FAIL]
 
 
+def less(text: str, lines: str) -> str:
+    """A partition's text without these lines of it."""
+    gone = set(lines.splitlines())
+    return "".join(f"{line}\n" for line in text.splitlines() if line not in gone)
+
+
 def worth(before: str, now: str, least: int) -> bool:
     """Whether an open pull request's partition is written anew, which trains anew.
 
     It is for ``least`` more rows, and for a row that must not be there any more, such as an erased customer's.
     """
     old, new = set(before.splitlines()), set(now.splitlines())
-    return len(new - old) >= least or bool(old - new)
+    return len(new - old) >= least or outdated(before, now)
+
+
+def outdated(before: str, now: str) -> bool:
+    """Whether an open pull request's partition holds a row that must not be there any more."""
+    return not set(before.splitlines()) <= set(now.splitlines())
 
 
 def _of(report: Report, partition: str) -> dict[str, JsonValue]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from trunkline.drift import comparison
+from trunkline.drift import comparison, windows
 from trunkline.drift.comparison import Compared
 from trunkline.drift.observed import Seen
 from trunkline.drift.watched import NAMES, Against, Watched
@@ -147,10 +147,8 @@ def _alarms(thing: Watched, one: Compared, own: Compared | None, p: float, rule:
 
 
 def since(seen: Sequence[Seen], steps: Sequence[Step]) -> str | None:
-    """The start of the first window of the alarm that the last one is part of; None where it is none."""
-    start = None
-    for one, step in zip(reversed(seen), reversed(steps), strict=True):
-        if not step.alarm:
-            break
-        start = one.window.since.isoformat()
-    return start
+    """The start of the alarm that the last window is part of; None where it is none, or began before all of them."""
+    place = len(steps)
+    while place > 0 and steps[place - 1].alarm:
+        place -= 1
+    return None if place == len(steps) else windows.began([one.window for one in seen], place)

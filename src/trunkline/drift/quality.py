@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trunkline import estimates
+from trunkline.drift import windows
 from trunkline.drift.detector import Detector
 from trunkline.drift.exact import Floats
 from trunkline.drift.judging import PARTS, Rule
@@ -119,7 +120,7 @@ def signal(seen: Sequence[Seen], claim: Proven | None, found: Track | None, why:
         n=int(losses.size),
         sentence=told,
         examples=tuple(wrong[: rule.examples]) if alarm else (),
-        since=seen[start].window.since.isoformat() if alarm else None,
+        since=windows.began([one.window for one in seen], start) if alarm else None,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from trunkline.drift import judging
+from trunkline.drift import judging, windows
 from trunkline.drift.comparison import Compared
 from trunkline.drift.judging import Rule, Step
 from trunkline.drift.observed import Seen
@@ -139,12 +139,9 @@ def cost(seen: Sequence[Seen], budget: float | None, rule: Rule) -> Signal:
         return unmeasured(key, "cost", totals.predictions, why)
     over = budget is not None and value > budget
     told = "" if budget is None else f"; the budget is {number(budget)}"
-    start = None
-    for one in reversed(seen):
-        spent = one.totals.usd_per_1000
-        if not over or budget is None or spent is None or spent <= budget:
-            break
-        start = one.window.since.isoformat()
+    start = len(seen) - 1
+    while budget is not None and start > 0 and (seen[start - 1].totals.usd_per_1000 or 0.0) > budget:
+        start -= 1
     return Signal(
         key=key,
         kind="cost",
@@ -157,7 +154,7 @@ def cost(seen: Sequence[Seen], budget: float | None, rule: Rule) -> Signal:
         n=totals.predictions,
         sentence=f"1,000 predictions cost {number(value)} US dollars{told}.",
         examples=_dearest(seen[-1], rule.examples) if over else (),
-        since=start,
+        since=windows.began([one.window for one in seen], start) if over else None,
     )
 
 
@@ -181,8 +178,11 @@ def provider(seen: Sequence[Seen], first: int, release: str, before: str | None,
     n = sum(len(ids) for ids in newest.engines.values())
     if not newest.engines:
         return unmeasured(key, "provider", 0, "could not measure: no answer says which model gave it.")
-    strangers = [_strangers(seen, place, first) | _others(seen[place], recorded) for place in range(len(seen))]
     names = ", ".join(_engine(*name) for name in sorted(newest.engines))
+    if recorded is None and not any(one.engines for one in seen if one.window.number < first):
+        why = f"the log holds nothing of the release's first windows ({first}), so whether {names} is new is not known."
+        return unmeasured(key, "provider", n, why)
+    strangers = [_strangers(seen, place, first) | _others(seen[place], recorded) for place in range(len(seen))]
     moved = strangers[-1]
     if moved:
         begun = next(place for place in range(len(seen) - 1, -1, -1) if place == 0 or not strangers[place - 1])
@@ -205,7 +205,7 @@ def provider(seen: Sequence[Seen], first: int, release: str, before: str | None,
         n=n,
         sentence=sentence,
         examples=tuple(ids for name in sorted(moved) for ids in newest.engines[name]),
-        since=seen[begun].window.since.isoformat() if moved else None,
+        since=windows.began([one.window for one in seen], begun) if moved else None,
     )
 
 

@@ -1,5 +1,6 @@
 """Windows of the prediction log: fixed by the release's start alone, so that looking twice is no second chance."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -38,6 +39,21 @@ def whole(start: datetime, now: datetime, hours: float) -> int:
 def numbers(count: int, first: int, shown: int) -> list[int]:
     """The windows that are looked at: the first ones, which the others are compared with, and the last ones."""
     return sorted({*range(min(first, count)), *range(max(0, count - shown), count)})
+
+
+def began(windows: Sequence[Window], place: int) -> str | None:
+    """The start of the window that an alarm goes back to, as it is told.
+
+    Args:
+        windows: that were looked at, in order.
+        place: the alarm's first one.
+
+    Returns:
+        None where the one before it was not looked at: the alarm may be older. Which window is the first one that is
+        looked at changes with time, and an alarm that goes on is none that begins.
+    """
+    before = windows[place - 1].number if place else -1
+    return windows[place].since.isoformat() if windows[place].number == before + 1 else None
 
 
 def a_month(hours: float) -> float:

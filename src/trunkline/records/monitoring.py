@@ -44,7 +44,8 @@ class Signal(Record):
         n: predictions (or units, or labels) it was measured on.
         sentence: what was found, for people.
         examples: ids of the predictions that drive it, the worst first.
-        since: start of the first window of this alarm, UTC, ISO 8601; None without an alarm, or without windows.
+        since: start of the first window of this alarm, UTC, ISO 8601; None without an alarm or windows, and where it
+            began before those that were looked at.
         answers: questions of our own behind an alarm, the worst first, personal data masked.
         fallback: the version that a rollback from this alarm goes to; None where none would mend it.
     """

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 from pydantic import ValidationError
+from sqlalchemy.dialects import postgresql, sqlite
 
 from trunkline.clients.predictions import connection
 from trunkline.clients.predictions.database import Database
@@ -10,14 +11,18 @@ from trunkline.records.monitoring import Asked
 
 
 def remember(database: Database, release: str, environment: str, found: Asked) -> None:
-    """Keep it in place of what was found before.
+    """Keep it in place of what was found before; of two at once, one stays.
 
     Raises:
         connection.Unreachable: not now.
     """
+    insert = postgresql.insert if database.engine.dialect.name == "postgresql" else sqlite.insert
+    row = insert(asked).values(release=release, environment=environment, content=found.text())
     with connection.transaction(database.engine) as open_:
-        open_.execute(sa.delete(asked).where(asked.c.release == release, asked.c.environment == environment))
-        open_.execute(sa.insert(asked).values(release=release, environment=environment, content=found.text()))
+        # Deleted and written anew, it would be refused where another process has just written the first one.
+        open_.execute(
+            row.on_conflict_do_update(index_elements=asked.primary_key, set_={"content": row.excluded.content})
+        )
 
 
 def remembered(database: Database, release: str, environment: str) -> Asked | None:

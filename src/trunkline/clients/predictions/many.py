@@ -33,6 +33,7 @@ _NUMBERS: dict[str, tuple[sa.ColumnElement[Any], Any]] = {
 _SAID: dict[str, tuple[sa.ColumnElement[Any], Any]] = {
     "prediction": (assignments.c.prediction, pl.String),
     "unit": (assignments.c.unit, pl.String),
+    "source": (feedback.c.source, pl.String),
     "label": (feedback.c.label, pl.String),
     "score": (feedback.c.score, pl.Float64),
 }
@@ -83,7 +84,7 @@ def said(database: Database, selection: Selection, sources: Sequence[str], befor
     """What people of these sources said of the selected predictions before a moment, in order of time.
 
     Returns:
-        ``prediction``, ``unit``, ``label`` and ``score``.
+        ``prediction``, ``unit``, ``source``, ``label`` and ``score``.
     """
     joined = assignments.join(feedback, assignments.c.prediction == feedback.c.prediction)
     wanted = (*conditions(selection), feedback.c.source.in_(sources), feedback.c.time < microseconds(before))

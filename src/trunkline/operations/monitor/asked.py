@@ -47,11 +47,20 @@ def _found(looked: Looked, params: Params, moment: datetime, temporary: Path) ->
     release, environment, a_month = looked.served.name, params.monitor.environment, params.monitor.asked.a_month
     recorded, why = _recorded(looked, params, temporary)
     with predictions.reading(params.serve.log) as database:
-        last = predictions.remembered(database, release, environment)
-        if last is None or asked.period(moments.parse(last.time), a_month) != asked.period(moment, a_month):
+
+        def known() -> Asked | None:
+            """What was found in this period already."""
+            last = predictions.remembered(database, release, environment)
+            now = asked.period(moment, a_month)
+            return last if last is not None and asked.period(moments.parse(last.time), a_month) == now else None
+
+        last = known()
+        if last is None:
             last = Asked(time=moment.isoformat(), signals=_ask(looked, params, recorded, why, temporary))
             # Where nothing was measured, nothing was tested: the next run asks again.
             if _measured(last):
+                # A second monitor that asked meanwhile was first: a period has one chance of a false alarm.
+                last = known() or last
                 predictions.remember(database, release, environment, last)
     return last, request.ask(looked.served, recorded, params)
 

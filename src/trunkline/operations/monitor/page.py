@@ -12,6 +12,7 @@ from trunkline.operations.monitor import figures
 from trunkline.operations.monitor.figures import Point, Span
 from trunkline.operations.monitor.looking import Looked
 from trunkline.params import Params
+from trunkline.verdict import Verdict
 from trunkline.words import number, share
 
 # Headings with figures: caption, drawing, verdict.
@@ -61,8 +62,9 @@ def _labels(looked: Looked) -> Markup:
     if looked.track is None:
         return Markup("")
     rule = {one.key: one for one in looked.found.signals}["quality/labels"]
+    alarm = rule.verdict is Verdict.FAIL
     points = [
-        Point(score, rule.reference, None, rule.since is not None and one.window.since.isoformat() >= rule.since)
+        Point(score, rule.reference, None, alarm and one.window.since.isoformat() >= (rule.since or ""))
         for one, score in zip(looked.seen, looked.track.scores, strict=True)
     ]
     return _series(looked.seen, points, share, "score by labels")

@@ -85,7 +85,7 @@ def _transformed(text: str | None, task: Task) -> str | None:
 
 def _losses(database: Database, said: pl.DataFrame, ruler: Ruler) -> tuple[Floats, tuple[str, ...]]:
     """How wrong the answers were of which somebody told the right one, and the ids of the worst."""
-    labelled = said.filter(pl.col("label").is_not_null()).unique("prediction", keep="last")
+    labelled = _told(said, ruler)
     scorer = scoring.find([ruler.params.gate.primary])[0]
     if ruler.params.serve.log.output != "text" or scorer.function is None:
         return np.empty(0), ()
@@ -93,11 +93,20 @@ def _losses(database: Database, said: pl.DataFrame, ruler: Ruler) -> tuple[Float
     rows = observed.conversations(labelled.join(there, on="prediction", how="inner"))
     found = []
     for id, label, output in rows.select("prediction", "label", "output").iter_rows():
-        value = scoring.score(scorer, label, output, ruler.task, id) if is_answer(label, ruler.task) else None
+        value = scoring.score(scorer, label, output, ruler.task, id)
         if value is not None and 0 <= value <= 1:
             found.append((1 - value if scorer.higher_is_better else value, id))
     losses = np.array([loss for loss, _ in found], dtype=np.float64)
     return losses, tuple(id for loss, id in sorted(found, key=lambda one: -one[0]) if loss > 0)
+
+
+def _told(said: pl.DataFrame, ruler: Ruler) -> pl.DataFrame:
+    """The right answer of each prediction: of several that of the source named first, and of that source the last."""
+    labels = said.filter(pl.col("label").is_not_null())
+    whole = pl.Series([is_answer(label, ruler.task) for label in labels["label"]], dtype=pl.Boolean)
+    ranks = {source: -rank for rank, source in enumerate(ruler.params.monitor.sources)}
+    ordered = labels.filter(whole).sort(pl.col("source").replace_strict(ranks, default=None), maintain_order=True)
+    return ordered.unique("prediction", keep="last", maintain_order=True)
 
 
 def is_answer(label: str, task: Task) -> bool:

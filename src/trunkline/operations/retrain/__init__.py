@@ -15,7 +15,7 @@ from trunkline.clients.git import branches
 from trunkline.clients.github import GitHub, workflow
 from trunkline.clients.github.pulls import Pull
 from trunkline.errors import Error
-from trunkline.operations.retrain import evidence, proposal, tree
+from trunkline.operations.retrain import evidence, incoming, proposal, tree
 from trunkline.operations.retrain.evidence import Evidence
 from trunkline.operations.retrain.proposal import LABEL, REMOTE, Proposal
 from trunkline.operations.retrain.tree import Gathered, Tree
@@ -83,6 +83,7 @@ def run(params: Params, reason: str | None = None, wait: Callable[[float], None]
         if job.pull is None and count < least:
             return _few(gathered, least), Verdict.INCONCLUSIVE
         if job.pull is not None and not count:
+            _hold(job)
             raise Error(f"none of the rows of {job.pull.url} may be used any more", "close it and delete its branch")
         return _judged(job, made, gathered, monitoring)
 
@@ -139,6 +140,8 @@ def _judged(job: _Job, made: Tree, gathered: Gathered, monitoring: Monitoring | 
     where = proposal.branch(BRANCHES + name, job.base[1])
     partition = f"{params.data.folder}/{name}.jsonl"
     before = proposal.text(where, partition)
+    # A commit keeps what became too old since; some does with every hour, and each new commit is a training.
+    before = retraining.less(before, incoming.aged(params, made.layout, before, job.now))
     finished = job.pull is not None and LABEL in job.pull.labels
     if job.pull and finished and not retraining.worth(before, gathered.text, params.retrain.min_rows):
         said = f"nothing to do: {job.pull.url} holds what was collected, but for fewer rows than are worth a training"
@@ -149,6 +152,8 @@ def _judged(job: _Job, made: Tree, gathered: Gathered, monitoring: Monitoring | 
     failures = retraining.failures(checks)
     _tell(job, name, evidence.refusal(gathered, failures) if failures else None)
     if failures:
+        if retraining.outdated(before, gathered.text):
+            _hold(job)
         return "\n".join(["the new rows are not fit to train on", *failures]), Verdict.FAIL
     cost = retraining.cost(made.trained, report, f"{name}.jsonl", params.retrain.usd_per_gpu_hour)
     pinned = params.production.pinned if params.production.pinned in changes else None
@@ -165,6 +170,12 @@ def _judged(job: _Job, made: Tree, gathered: Gathered, monitoring: Monitoring | 
         reviewers=params.retrain.reviewers,
     )
     return proposal.make(job.github, job.pull, job.base, wanted), Verdict.PASS
+
+
+def _hold(job: _Job) -> None:
+    """Let GitHub not merge the open pull request by itself: it holds rows that must not be there, and keeps them."""
+    if job.pull is not None and job.pull.merges:
+        job.github.pulls.hold(job.pull.node)
 
 
 def _reasons(job: _Job, found: Evidence) -> list[str]:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import polars as pl
 
-from trunkline import collected
+from trunkline import collected, moments
 from trunkline.clients import files, predictions, tables
 from trunkline.collected import Layout
 from trunkline.errors import Error
@@ -43,7 +43,8 @@ def read(params: Params, layout: Layout, scratch: Path, now: datetime) -> Incomi
         scratch: an empty folder.
 
     Raises:
-        Error: the log or a file cannot be read, or the log holds hashes where texts are needed.
+        Error: the log or a file cannot be read, the log holds hashes where texts are needed, or customers object and
+            no column says whose a row is.
     """
     unknown = _write_labels(params, layout, scratch, now)
     folders = [scratch, *([Path(params.retrain.drop)] if params.retrain.drop else [])]
@@ -52,6 +53,32 @@ def read(params: Params, layout: Layout, scratch: Path, now: datetime) -> Incomi
     allowed, left_out = _allowed(params, rows, layout)
     count = sum(part.unreadable.height for part in parts)
     return Incoming(collected.masked(allowed, layout), count, unknown | left_out)
+
+
+def aged(params: Params, layout: Layout, text: str, now: datetime) -> str:
+    """The lines of a partition that are older than the log keeps, of customers who may still be learned from.
+
+    Raises:
+        Error: the log or the file of customers who object cannot be read.
+    """
+    since, column = _since(params, now), layout.columns.time
+    if since is None or column is None:
+        return ""
+    rows = {line: json.loads(line) for line in text.splitlines()}
+    old = {line: row for line, row in rows.items() if _is_before(row.get(column), since)}
+    name = layout.columns.customer
+    if name is None or not old:
+        return "".join(f"{line}\n" for line in old)
+    whose = {line: str(row.get(name)).strip() for line, row in old.items()}
+    barred = {*_opted_out(params.retrain.opt_out), *_erased(params, sorted(set(whose.values())))}
+    return "".join(f"{line}\n" for line, customer in whose.items() if customer not in barred)
+
+
+def _is_before(text: object, moment: datetime) -> bool:
+    try:
+        return isinstance(text, str) and moments.parse(text) < moment
+    except Error:
+        return False
 
 
 def plain(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
@@ -113,6 +140,9 @@ def _allowed(params: Params, rows: pl.DataFrame, layout: Layout) -> tuple[pl.Dat
     """The rows of customers who neither object nor were erased, and how many are not."""
     column = layout.columns.customer
     if column is None:
+        if params.retrain.opt_out is not None:
+            problem = "retrain.opt_out names customers, and data.columns.customer is null: no row can be left out"
+            raise Error(problem, "name the column that holds the customer, or set retrain.opt_out to null")
         return rows, {}
     willing = collected.without(rows, _opted_out(params.retrain.opt_out), layout)
     customers = willing[column].drop_nulls().str.strip_chars().unique().to_list()

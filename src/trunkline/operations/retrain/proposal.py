@@ -112,7 +112,7 @@ def _push(wanted: Proposal, base: str) -> str:
     same = all(text(where, path).encode() == content for path, content in wanted.changes.items())
     if where.head is not None and same:
         return where.head
-    changes = {top + path: content for path, content in (wanted.changes | {FIGURE: wanted.figure}).items()}
+    changes = {top + path: content for path, content in {**wanted.changes, FIGURE: wanted.figure}.items()}
     made = branches.commit(base, changes, f"{wanted.title}\n\n{_TRAILER}{where.name}\n")
     ref = f"refs/heads/{where.name}"
     try:
