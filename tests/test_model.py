@@ -175,6 +175,45 @@ def test_a_missing_tokenizer_is_told(base):
         model.load(base, None, "fp32", "eager")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("config.json", '{"hidden_size": "x"}', "cannot load the .*hidden_size"),
+        ("config.json", '{"num_attention_heads": 3}', "cannot load the "),
+        ("config.json", '{"quantization_config": {"quant_method": "gptq", "bits": 4}}', "cannot load the model"),
+        ("tokenizer_config.json", None, "cannot load the tokenizer"),
+        ("generation_config.json", None, "cannot load the model"),
+    ],
+)
+def test_a_configuration_that_transformers_cannot_take_is_told(base, name, content, said):
+    path = base / name
+    path.write_text("[]" if content is None else json.dumps(json.loads(path.read_text()) | json.loads(content)))
+    tiny.record(base)
+    with pytest.raises(Error, match=said) as caught:
+        model.load(base, None, "fp32", "eager")
+    assert "choose another model" in caught.value.hint
+
+
+def test_code_that_comes_with_a_model_is_never_run_and_nobody_is_asked_to(base, monkeypatch):
+    (base / "own.py").write_text(f"from pathlib import Path\nPath({str(base / 'ran')!r}).write_text('')\n")
+    config = json.loads((base / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}}
+    (base / "config.json").write_text(json.dumps(config))
+    tiny.record(base)
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    with pytest.raises(Error, match="custom code"):
+        model.load(base, None, "fp32", "eager")
+    assert not (base / "ran").exists()
+
+
+@pytest.mark.parametrize("template", ["{{ 1 / 0 }}", "{{ messages[9].content.x }}"])
+def test_a_template_that_fails_is_told(base, template):
+    tokenizer = model.load(base, None, "fp32", "eager").tokenizer
+    tokenizer.chat_template = template
+    with pytest.raises(Error, match="the model's chat template refuses"):
+        model.encode_prompt(tokenizer, CHAT)
+
+
 def test_a_template_that_refuses_a_role_is_told(base):
     tokenizer = model.load(base, None, "fp32", "eager").tokenizer
     tokenizer.chat_template = "{{ raise_exception('no system role') }}"

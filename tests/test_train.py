@@ -364,16 +364,17 @@ def test_bad_input_is_one_error_and_no_candidate(here, case):
     assert not Path("models/candidate").exists()
 
 
-def test_too_long_examples_are_counted(here, in_tmp):
+@pytest.mark.parametrize(
+    ("words", "limit", "named"), [(400, 300, "train.max_tokens 300"), (1100, 9000, "the model reads, 1024")]
+)
+def test_too_long_examples_are_counted_before_anything_is_trained(here, in_tmp, words, limit, named):
     rewrite(
         lambda frame: frame.with_columns(
-            input=pl.when(pl.int_range(24) < 2).then(pl.lit("word " * 400)).otherwise("input")
+            input=pl.when(pl.int_range(24) < 2).then(pl.lit("word " * words)).otherwise("input")
         )
     )
-    with pytest.raises(
-        Error, match=r"2 of 24 examples are longer than train\.max_tokens 300: m-2026-07-0-0000\d has \d+"
-    ):
-        train.run(here)
+    with pytest.raises(Error, match=rf"2 of 24 examples are longer than {named}: m-2026-07-0-0000\d has \d+ tokens"):
+        train.run(starter.settings(in_tmp, **QUICK | {"train__max_tokens": limit}))
 
 
 def test_a_loss_that_is_no_number_stops_the_run(here, in_tmp):

@@ -10,9 +10,7 @@ from typing import Any, NamedTuple, cast
 
 os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
 
-import jinja2
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -85,8 +83,8 @@ def load(base: Path, adapter: Path | None, precision: str, attention: str) -> Lo
         model = _load_weights(base, choose_precision(precision), choose_attention(attention))
         if adapter is not None and bundle is not None and bundle.kind == "lora":
             model = _merge(model, adapter)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise Error(f"cannot load the model in {base}: {_first_line(error)}", _rebuild(base)) from error
+    except Exception as error:  # transformers raises anything over files that it does not expect
+        raise Error(f"cannot load the model in {base}: {_first_line(error)}", _another(base)) from error
     model.get_output_embeddings().register_forward_pre_hook(_contiguous)  # type: ignore[no-untyped-call]
     model.to(device)  # type: ignore[arg-type]
     model.eval()  # type: ignore[no-untyped-call]
@@ -114,7 +112,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, s
     """
     try:
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    except jinja2.TemplateError as error:
+    except Exception as error:  # it comes with the model, and may fail in any way
         roles = [message["role"] for message in messages]
         raise Error(
             f"the model's chat template refuses the roles {roles}: {error}", "change the roles of the prompt template"
@@ -184,9 +182,9 @@ def _verify(path: Path, expected: str) -> None:
 
 def _load_tokenizer(base: Path) -> PreTrainedTokenizerBase:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Error(f"cannot load the tokenizer in {base}: {_first_line(error)}", _rebuild(base)) from error
+        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # as above
+        raise Error(f"cannot load the tokenizer in {base}: {_first_line(error)}", _another(base)) from error
     if not tokenizer.chat_template:
         raise Error(
             f"the model in {base} has no chat template", "choose an instruction-tuned model in params.yaml base"
@@ -202,6 +200,8 @@ def _load_weights(base: Path, dtype: torch.dtype, attention: str) -> PreTrainedM
         dtype=dtype,
         attn_implementation=attention,
         local_files_only=True,
+        # Not said, transformers asks a terminal whether to run the code that came with the weights.
+        trust_remote_code=False,
         use_safetensors=True,
         output_loading_info=True,
     )
@@ -225,3 +225,7 @@ def _first_line(error: Exception) -> str:
 
 def _rebuild(folder: Path) -> str:
     return f"remove {folder} and run `dvc repro`"
+
+
+def _another(folder: Path) -> str:
+    return f"choose another model in params.yaml base, or {_rebuild(folder)}"

@@ -66,7 +66,7 @@ def run(params: Params) -> None:
         params=params.train.model_dump(mode="json"),
         configuration=base.configuration,
     )
-    encoded = examples.encode(frame, task, loaded.tokenizer, params.train.max_tokens)
+    encoded = examples.encode(frame, task, loaded, params.train.max_tokens)
     with joined(loaded.device) as processes, _explained_memory(params.train):
         adapted = adapter.attach(loaded.model, params.train)
         shared = packing.shared_prefix([example.prompt for example in encoded]) if _shares(params.train) else 0

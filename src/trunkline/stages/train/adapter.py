@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
+from trunkline.errors import Error
 from trunkline.params import TrainParams
 
 CONFIG = "adapter_config.json"
@@ -20,9 +21,15 @@ def attach(model: PreTrainedModel, params: TrainParams) -> peft.PeftModel:
     """Freeze the model and put adapters on every linear map of its last layers, in place.
 
     Their first values depend on ``params.seed`` alone. Source: Hu et al. 2021, LoRA, arXiv 2106.09685.
+
+    Raises:
+        Error: the model has no such layers.
     """
-    blocks = model.get_decoder().layers  # type: ignore[no-untyped-call]
+    blocks = getattr(model.get_decoder(), "layers", nn.ModuleList())  # type: ignore[no-untyped-call]
     linear = {name.rsplit(".", 1)[-1] for name, module in blocks.named_modules() if isinstance(module, nn.Linear)}
+    if not linear:
+        problem = f"{type(model).__name__} has no layers of linear maps that an adapter could change"
+        raise Error(problem, "choose another model in params.yaml base, such as one of the Llama family")
     config = peft.LoraConfig(
         r=params.r,
         lora_alpha=params.alpha,  # type: ignore[arg-type]

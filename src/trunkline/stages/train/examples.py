@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import polars as pl
-from transformers import PreTrainedTokenizerBase
 
 from trunkline import prompts
 from trunkline.clients import files, model
+from trunkline.clients.model import LoadedModel
 from trunkline.errors import Error
 from trunkline.packing import Encoded
 from trunkline.records import EXAMPLE_COLUMNS, INPUT_COLUMN, Task
@@ -21,23 +21,31 @@ def read(path: Path) -> pl.DataFrame:
     return files.read_table(path, (*EXAMPLE_COLUMNS, INPUT_COLUMN))
 
 
-def encode(frame: pl.DataFrame, task: Task, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[Encoded]:
+def encode(frame: pl.DataFrame, task: Task, loaded: LoadedModel, max_tokens: int) -> list[Encoded]:
     """Token ids of every example, in the order of the table.
 
     Raises:
-        Error: examples are longer than ``max_tokens``, prompt and answer together.
+        Error: examples are longer than ``max_tokens``, or than the model reads, prompt and answer together.
     """
+    tokenizer = loaded.tokenizer
     encoded = [
         Encoded(model.encode_prompt(tokenizer, prompts.render(task, message)), model.encode_answer(tokenizer, answer))
         for message, answer in frame.select(INPUT_COLUMN, "answer").iter_rows()
     ]
     lengths = [len(example.prompt) + len(example.answer) for example in encoded]
-    too_long = sum(length > max_tokens for length in lengths)
+    shorter = "lower data.message_chars.max"
+    _check(frame["id"], lengths, max_tokens, "train.max_tokens", f"raise train.max_tokens, or {shorter}")
+    reads = getattr(loaded.model.config, "max_position_embeddings", max_tokens)
+    _check(frame["id"], lengths, reads, "the model reads,", f"{shorter}, shorten the prompt, or choose another model")
+    return encoded
+
+
+def _check(ids: pl.Series, lengths: list[int], limit: int, name: str, hint: str) -> None:
+    too_long = sum(length > limit for length in lengths)
     if too_long:
         longest = max(range(len(lengths)), key=lengths.__getitem__)
         raise Error(
-            f"{too_long} of {len(lengths)} examples are longer than train.max_tokens {max_tokens}: "
-            f"{frame['id'][longest]} has {lengths[longest]} tokens",
-            "raise train.max_tokens, or lower data.message_chars.max",
+            f"{too_long} of {len(lengths)} examples are longer than {name} {limit}: "
+            f"{ids[longest]} has {lengths[longest]} tokens",
+            hint,
         )
-    return encoded
