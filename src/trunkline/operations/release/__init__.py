@@ -44,7 +44,7 @@ def run(params: Params, bump: Part, approved_by: str | None, reason: str | None)
     approval = _approval(approved_by, reason)
     with process.alone("release"):
         commit = proof.committed()
-        state = registry.of(registering.published(), params.project.name)
+        state = registry.of(tags.complete(), params.project.name)
         tag = registering.of(state, commit, manifest.identity(params))
         if tag is None:
             if state.deprecated:

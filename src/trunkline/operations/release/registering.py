@@ -27,15 +27,6 @@ TRIES = 5
 _log = logging.getLogger("trunkline")
 
 
-def published() -> list[Tag]:
-    """The tags that count: those of ``origin``, fetched first; without one, this clone's.
-
-    Raises:
-        Error: the remote cannot be reached, or there is none and this clone knows only a part of the history.
-    """
-    return tags.complete()
-
-
 def of(state: Model, commit: str, facts: Mapping[str, object]) -> Tag | None:
     """The tag of a commit's release, the newest that stands; None where it has none.
 
@@ -86,7 +77,7 @@ def register(proven: Proven, bump: Part, params: Params, folder: Path) -> Tag:
     bundle.prepare(proven.contents, params, prepared)
     lost: Rejected | None = None
     for _ in range(TRIES):
-        there = published()
+        there = tags.complete()
         state = registry.of(there, params.project.name)
         known = of(state, proven.commit, proven.facts)
         if known is not None:
