@@ -10,8 +10,10 @@ import pytest
 import requests
 
 import gateways
+import served
 from gateways import ANSWER, MESSAGE, World, wait
 from trunkline.clients import listening
+from trunkline.operations import serve
 
 BODY = json.dumps({"inputs": MESSAGE}).encode()
 HEAD = b"POST /generate HTTP/1.1\r\nHost: x\r\n"
@@ -21,14 +23,12 @@ KEY = "sk-a-secret"
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(listening, "IDLE_S", 0.5)
-        with gateways.serving(tmp_path_factory.mktemp("world"), serve__gateway__request_bytes=10_000) as running:
-            yield running
+    with gateways.serving(tmp_path_factory.mktemp("world"), serve__gateway__request_bytes=10_000) as running:
+        yield running
 
 
-def connected(world: World) -> socket.socket:
-    place = socket.create_connection(("127.0.0.1", int(world.url.rsplit(":", 1)[1])), timeout=20)
+def connected(url: str) -> socket.socket:
+    place = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=20)
     place.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return place
 
@@ -46,39 +46,40 @@ def bare(content: bytes) -> bytes:
     return packer.compress(content) + packer.flush()
 
 
-def test_a_head_that_never_ends_has_its_connection_closed_and_nobody_else_is(world):
-    place, after = connected(world), connected(world)
-    after.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert after.recv(1000).startswith(b"HTTP/1.1 200")
-    for one in (place, after):
-        one.sendall(HEAD + b"x-long: ")
-    world.stable.fails, world.stable.slow_s = "slow", 0.4
-    answer = requests.post(world.url + "/generate_stream", json={"inputs": MESSAGE}, stream=True, timeout=20)
-    # As slow as can be: what came last counts for nothing.
-    ended = []
+def drip(place: socket.socket) -> bool:
+    """Whether a connection has ended; else one byte more is sent on it."""
+    try:
+        place.sendall(b"x")
+        place.setblocking(False)
+        return place.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
-    def drip(one: socket.socket) -> bool:
-        try:
-            one.sendall(b"x")
-            one.setblocking(False)
-            ended.append(one.recv(1))
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return ended[-1] == b""
 
-    for one in (place, after):
-        wait(lambda one=one: drip(one), 20)
-    # An answer may take longer.
-    assert '"generated_text":"{' in answer.text
-    world.stable.fails = None
+def test_a_head_that_never_ends_has_its_connection_closed_and_nobody_else_is(world, monkeypatch):
+    monkeypatch.setattr(listening, "IDLE_S", 0.5)
+    with served.running(serve.application(world.params, world.traffic, None)) as url:
+        places = [connected(url), connected(url)]
+        places[1].sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert places[1].recv(1000).startswith(b"HTTP/1.1 200")
+        for place in places:
+            place.sendall(HEAD + b"x-long: ")
+        world.stable.fails, world.stable.slow_s = "slow", 0.4
+        answer = requests.post(url + "/generate_stream", json={"inputs": MESSAGE}, stream=True, timeout=20)
+        # As slow as can be: what came last counts for nothing.
+        for place in places:
+            wait(lambda place=place: drip(place), 20)
+        # An answer may take longer.
+        assert '"generated_text":"{' in answer.text
+        world.stable.fails = None
 
 
 def test_chunks_that_are_none_are_refused_at_once_and_nothing_of_them_is_logged(world, caplog):
     for chunks in (b"zz\r\n" + BODY, b"5\r\n" + BODY + b"\r\n0\r\n\r\n", b"-5\r\n" + BODY):
         for apart in (True, False):
-            with connected(world) as place:
+            with connected(world.url) as place:
                 place.sendall(CHUNKED if apart else CHUNKED + chunks)
                 if apart:
                     # Whoever answers waits for the body by then.
@@ -92,7 +93,7 @@ def test_chunks_that_are_none_are_refused_at_once_and_nothing_of_them_is_logged(
 
 @pytest.mark.parametrize("line", [f"Authorization: Bearer {KEY}\0", f"{KEY} : x", f"x-long: {'x' * 9000}"])
 def test_what_is_no_http_is_refused_and_in_no_log(world, caplog, line):
-    with connected(world) as place:
+    with connected(world.url) as place:
         place.sendall(HEAD + line.encode() + b"\r\n\r\n")
         assert heard(place).split(b" ")[1] == b"400"
     assert caplog.records == []
