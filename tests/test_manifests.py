@@ -357,6 +357,12 @@ def test_secrets_are_only_referred_to():
                 assert "secretKeyRef" in variable["valueFrom"]
 
 
+def test_the_longest_name_of_a_model_fits():
+    assert [mistakes(document) for document in rendered(model=55 * "a") if mistakes(document)] == []
+    names = [str(name) for name in _values(rendered(model=55 * "a"), "name")]
+    assert max(map(len, (name for name in names if name.startswith("aaa")))) == 63
+
+
 def test_a_model_with_an_underscore_gets_names_that_kubernetes_takes():
     documents = rendered(model="support_triage")
     assert [mistakes(document) for document in documents if mistakes(document)] == []
@@ -373,6 +379,8 @@ def test_a_model_with_an_underscore_gets_names_that_kubernetes_takes():
         ({"kind": "hosted"}, "volume", "holds no weights, as a provider serves its model"),
         ({"version": "v1.2.0+build"}, "volume", "cannot be a Kubernetes label"),
         ({"hub": None}, None, "the Hub does not hold support-triage@v1.2.0"),
+        ({"model": "support-"}, "volume", "support- cannot name things on Kubernetes"),
+        ({"model": 56 * "a"}, "volume", "cannot name things on Kubernetes"),
     ],
 )
 def test_a_release_that_cannot_be_served_is_an_error(changes, weights, said):

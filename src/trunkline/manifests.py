@@ -19,6 +19,8 @@ from trunkline.records.release import HubCommit, Manifest
 # What a Job runs; its exit code is the verdict.
 ANALYSE = "trunkline rollout analyse"
 TEMPLATE = "kubernetes/release.yaml.j2"
+# A name has at most 63 characters, and the longest that is made of a model's appends `-gateway`.
+_LONGEST_NAME = 63 - len("-gateway")
 # Until no proxy sends requests to a pod any more (its preStop), and for the ends of its log and its engine.
 _AROUND_DRAIN_S = 90
 
@@ -44,6 +46,9 @@ def render(release: Manifest, params: KubernetesParams, shares: Sequence[float],
         raise Error(problem, "set release.weights: merged in params.yaml, and release again")
     if "+" in release.version:
         raise Error(f"{release.version} cannot be a Kubernetes label", "release a version without `+`")
+    if len(release.model) > _LONGEST_NAME or not release.model[-1].isalnum():
+        hint = f"end project.name in a letter or digit, within {_LONGEST_NAME} characters, and release again"
+        raise Error(f"{release.model} cannot name things on Kubernetes", hint)
     return templating.fill(
         TEMPLATE,
         release=release,

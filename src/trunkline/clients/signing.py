@@ -5,11 +5,13 @@ Source: OpenSSF Model Signing 1.0 (a Sigstore bundle with an in-toto statement o
 
 import os
 from pathlib import Path
-
-from model_signing import hashing, signing, verifying
+from typing import TYPE_CHECKING
 
 from trunkline.errors import Error
 from trunkline.params import ReleaseParams
+
+if TYPE_CHECKING:
+    from model_signing import hashing
 
 SIGNATURE = "model.sig"
 KEY = "TRUNKLINE_SIGNING_KEY"
@@ -23,6 +25,8 @@ def sign(folder: Path, params: ReleaseParams) -> None:
     """
     if params.sign == "none":
         return
+    from model_signing import signing  # only here: it costs a second, which unsigned releases need not pay
+
     config = signing.Config().set_hashing_config(_hashing())
     try:
         if params.sign == "key":
@@ -52,6 +56,8 @@ def verify(folder: Path, params: ReleaseParams) -> None:
     if not signature.is_file():
         problem = f"the release is not signed, but params.yaml release.sign is {params.sign}"
         raise Error(problem, "do not serve it; release that commit anew with signing, or find out who removed it")
+    from model_signing import verifying
+
     config = verifying.Config().set_hashing_config(_hashing())
     try:
         if params.sign == "key":
@@ -67,7 +73,9 @@ def verify(folder: Path, params: ReleaseParams) -> None:
         raise Error(problem, hint) from error
 
 
-def _hashing() -> hashing.Config:
+def _hashing() -> "hashing.Config":
+    from model_signing import hashing
+
     # Nothing is left out but the signature itself: an unsigned file beside the weights could be loaded too.
     return hashing.Config().set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)
 

@@ -5,11 +5,10 @@ each value that an e-process has not refuted at 1 / alpha (Howard, Ramdas, McAul
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
 
 from trunkline.sequential.scores import Bets, Claim
 from trunkline.sequential.spending import reached
@@ -61,8 +60,8 @@ def ratio_interval(tally: Tally, level: float) -> Interval:
         return limit - _likelihood(votes, log_ratio)
 
     best = _likeliest(votes)
-    low = math.exp(brentq(beyond, -_FURTHEST, best)) if beyond(-_FURTHEST) > 0 else 0.0
-    high = math.exp(brentq(beyond, best, _FURTHEST)) if beyond(_FURTHEST) > 0 else math.inf
+    low = math.exp(_root(beyond, -_FURTHEST, best)) if beyond(-_FURTHEST) > 0 else 0.0
+    high = math.exp(_root(beyond, best, _FURTHEST)) if beyond(_FURTHEST) > 0 else math.inf
     return Interval(canary / stable if stable else None, low, high)
 
 
@@ -125,5 +124,11 @@ def _likeliest(votes: Mapping[float, tuple[int, int]]) -> float:
         return -_FURTHEST
     if slope(_FURTHEST) >= 0:
         return _FURTHEST
-    found: float = brentq(slope, -_FURTHEST, _FURTHEST)
+    return _root(slope, -_FURTHEST, _FURTHEST)
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    from scipy.optimize import brentq  # only here: it costs half a second, which only an A/B test need pay
+
+    found: float = brentq(function, low, high)
     return found
