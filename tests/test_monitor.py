@@ -206,16 +206,17 @@ def with_feedback(traffic: Traffic, ids: list[str], liked: float) -> None:
     traffic.add(*(logged.said(one, source="customer", label=None, score=score, time=one.time) for one, score in pairs))
 
 
-def test_a_word_about_an_answer_takes_nothing_from_the_right_one_that_was_told_before(folder, traffic):
+def test_neither_a_word_about_an_answer_nor_who_is_trusted_less_takes_the_right_one_away(folder, traffic):
     ids = traffic.day(6, count=200)
     with_labels(traffic, ids, right=0.3)
-    for id in ids:
-        asked = traffic.find(id).assignment
-        later = asked.time + timedelta(minutes=1)
-        traffic.add(logged.said(asked, source="customer", label="wrong", score=None, time=later))
+    for place, id in enumerate(ids[:120]):
+        found = traffic.find(id)
+        later = found.assignment.time + timedelta(minutes=1)
+        label = found.outcome.output if place % 2 else "wrong"
+        traffic.add(logged.said(found.assignment, source="customer", label=label, score=None, time=later))
     _, signals, _ = monitor(7)
     assert "quality/labels" in alarms(signals)
-    assert signals["quality/labels"].n == 120
+    assert (signals["quality/labels"].n, signals["quality/labels"].value) == (120, pytest.approx(0.3))
 
 
 def test_labels_of_others_than_the_named_sources_do_not_count(folder, traffic):
