@@ -206,6 +206,6 @@ def _t_quantile(share: float, degrees: float) -> float:
 
 def _binomial_quantile(share: float, size: int, chance: float) -> int:
     """The smallest count that a binomial variable does not exceed with this probability."""
-    count = math.ceil(special.bdtrik(share, size, chance))
+    count: int = math.ceil(special.bdtrik(share, size, chance))
     # What rounds to the count above is the one below where that is already enough.
     return count - 1 if count > 0 and special.bdtr(count - 1, size, chance) >= share else count
