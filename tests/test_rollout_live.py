@@ -83,7 +83,7 @@ def read_without_tools(world: World, promoted: Look) -> None:
     assert table["stable"] == [f"{count:,}" for count in arms["stable"]]
     assert table["error"][-1] == "3"
     assert table["limit"] == ["100", "(mean)", "20", "(each)"]
-    assert [line for line in last if line.startswith("e-value of wrong shares: ") and line.endswith(", limit 100")]
+    assert [line for line in last if line.startswith("e-value of wrong shares: ") and line.endswith(", limit 300")]
     assert [line for line in last if line.startswith("looks worse than ")]
     assert "share from now on: 50.0 % of the units" in advanced
     proof = "an e-value of 20 for every signal that it is no worse than its margin"

@@ -32,3 +32,8 @@ def test_plain_text_is_one_line_without_hidden_characters():
 
 def test_markdown_is_taken_literally():
     assert words.markdown("[x](y) <b>") == "&#91;x&#93;(y) &#60;b&#62;"
+
+
+def test_what_a_commit_quotes_tells_nobody_on_github_and_closes_nothing():
+    said = words.unlinked("as @team said,\nfixes #12 and a@b.example\x1b[2J")
+    assert said == "as @\u200bteam said, fixes #\u200b12 and a@\u200bb.example\ufffd[2J"

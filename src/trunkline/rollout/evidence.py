@@ -75,9 +75,8 @@ class Tests:
         self._reader = Reader(self.signals, before)
         self._watches = [_ScoreWatch(s, plan) if s.is_score else _EventWatch(s, plan) for s in self.signals]
         self._planned = ByPlacebo(plan, self.signals) if plan.method == "placebo" else ByCounts(plan, self.signals)
-        optional = [c for c, m in plan.metrics.items() if not (isinstance(m, EventMetric) and m.kind == "failure")]
-        shared = plan.alpha.ratio / (1 + len(optional))
-        self._ratios: dict[str | None, SampleRatio] = {name: SampleRatio(shared) for name in (None, *optional)}
+        ratios = (None, *_optional(plan))
+        self._ratios: dict[str | None, SampleRatio] = {name: SampleRatio(ratio_level(plan)) for name in ratios}
 
     def add(self, window: Window) -> Broken:
         """Take in a window, and look."""
@@ -150,6 +149,15 @@ class Tests:
     def _effect(self, watch: "_EventWatch | _ScoreWatch") -> Effect | None:
         level = self._plan.beta / len(self.signals)
         return effect(watch.signal, watch.interval(level)) if self._plan.ab else None
+
+
+def ratio_level(plan: Plan) -> float:
+    """The part of ``alpha.ratio`` for the shares among all requests; what may be unmeasured has as much each."""
+    return plan.alpha.ratio / (1 + len(_optional(plan)))
+
+
+def _optional(plan: Plan) -> list[str]:
+    return [c for c, m in plan.metrics.items() if not (isinstance(m, EventMetric) and m.kind == "failure")]
 
 
 class _EventWatch:

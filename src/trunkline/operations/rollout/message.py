@@ -4,6 +4,7 @@ from trunkline.operations.rollout import tables
 from trunkline.operations.rollout.reading import Seen
 from trunkline.records.rollout import Rollout
 from trunkline.rollout import shadow, state
+from trunkline.rollout.evidence import ratio_level
 from trunkline.sequential import spent
 from trunkline.words import number, share, unlinked
 
@@ -25,10 +26,10 @@ def message(rollout: Rollout, seen: Seen | None) -> str:
 def _evidence(rollout: Rollout, seen: Seen) -> list[str]:
     """By what it was decided, each against its limit."""
     decision, plan = seen.decision, rollout.plan
-    said = [f"verdict: {decision.verdict}, after {decision.minutes:.3g} of {plan.horizon_minutes:g} minutes"]
-    said += ["", *tables.lines(seen), ""]
+    planned = f" of {plan.horizon_minutes:g}" if decision.weight > 0 else ""
+    said = [f"verdict: {decision.verdict}, after {decision.minutes:.3g}{planned} minutes", "", *tables.lines(seen), ""]
     if decision.weight > 0:
-        said += [f"e-value of wrong shares: {number(decision.e_ratio)}, limit {1 / plan.alpha.ratio:g}"]
+        said += [f"e-value of wrong shares: {number(decision.e_ratio)}, limit {number(1 / ratio_level(plan))}"]
     if decision.worse_than is not None:
         worst = number(100 * spent(plan.alpha.planned, decision.minutes, plan.horizon_minutes))
         said += [f"looks worse than {share(decision.worse_than)} of the canaries that were not deployed,"]
@@ -48,5 +49,5 @@ def _next(rollout: Rollout) -> str:
         return f"{plan.shadow.minutes:g} minutes of shadow, or {proof}"
     if plan.ab:
         return f"the A/B test lasts {plan.horizon_minutes:g} minutes, then a human decides"
-    step = next(step for step in reversed(plan.steps) if step.weight <= rollout.weight)
+    step = next((step for step in reversed(plan.steps) if step.weight <= rollout.weight), plan.steps[0])
     return f"at least {step.minutes:g} minutes, and {proof}"
