@@ -94,9 +94,9 @@ def test_whatever_was_changed_does_not_verify(bundle, signed, change):
     assert "do not serve it" in caught.value.hint
 
 
-def test_the_key_pair_that_the_readme_makes_signs_and_verifies(bundle, tmp_path, monkeypatch):
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    making = re.findall(r"`(openssl [^`]+)`", readme)
+def test_the_key_pair_that_the_documentation_makes_signs_and_verifies(bundle, tmp_path, monkeypatch):
+    page = (Path(__file__).parent.parent / "docs/registry.md").read_text()
+    making = re.findall(r"`(openssl [^`]+)`", page)
     assert len(making) == 2
     for command in making:
         subprocess.run(shlex.split(command), cwd=tmp_path, check=True, capture_output=True)

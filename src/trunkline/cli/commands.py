@@ -98,7 +98,7 @@ ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
     "rollout": {
         "action": {
             "choices": _ROLLOUT,
-            "help": "what to do; see the README",
+            "help": "what to do; see docs/rollout.md",
         },
         "what": {
             "nargs": "?",

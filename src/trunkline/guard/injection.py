@@ -5,7 +5,7 @@ ones or a strong one do. What is hidden in HTML entities, Base64, ROT13 or digit
 words are English, German and Spanish. Every pattern is bounded, so that no text takes quadratic time.
 
 This stops the common and the lazy attack. A new one that is written like a customer writes passes: the numbers
-are in the README, and a model must withstand attacks by itself, which ``evaluate.probes`` measures.
+are in docs/serving.md, and a model must withstand attacks by itself, which ``evaluate.probes`` measures.
 """
 
 import base64
