@@ -28,8 +28,8 @@ from trunkline.verdict import Verdict
 
 KEY = "quality/judge"
 DAYS, SAMPLE, PEOPLE = 5, 30, 80
-PAGE = Path(__file__).parent.parent / "docs/monitoring.md"
-TEMPLATE = re.search(r"```jinja\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+GUIDE = Path(__file__).parent.parent / "docs/monitoring.md"
+TEMPLATE = re.search(r"```jinja\n(.*?)```", GUIDE.read_text(), re.DOTALL)[1]
 JUDGE = Judge(
     model="large",
     said="large-2026-08",
@@ -171,7 +171,7 @@ def kept() -> pl.DataFrame:
 
 
 def test_the_documented_section_is_complete_and_starts_as_one_that_does_not_decide():
-    block = re.search(r"```yaml\n(judge:\n.*?)```", PAGE.read_text(), re.DOTALL)
+    block = re.search(r"```yaml\n(judge:\n.*?)```", GUIDE.read_text(), re.DOTALL)
     assert block is not None
     read = JudgeParams.model_validate(yaml.safe_load(block[1])["judge"])
     assert read.decides is None and read.usd is not None
