@@ -58,7 +58,7 @@ def main() -> None:
     trouble = Path(__file__).with_name("trouble")
     mode = trouble.read_text() if trouble.exists() else ""
     if mode == "hang":
-        sleeper = subprocess.Popen(["sleep", "60"])
+        sleeper = subprocess.Popen(["sleep", "600"])
         Path(__file__).with_name("sleeper").write_text(str(sleeper.pid))
         sleeper.wait()
     if mode == "crash":

@@ -247,7 +247,7 @@ def logged(params: Params, prediction: str) -> Prediction:
     return found[0]
 
 
-def wait(true: Any, seconds: float = 10) -> None:
+def wait(true: Any, seconds: float = 60) -> None:
     """Until something is so."""
     end = time.monotonic() + seconds
     while not true():

@@ -110,9 +110,9 @@ def test_a_cml_that_hangs_is_ended_with_whatever_it_started(job, stand_in, tmp_p
     started = time.monotonic()
     with pytest.raises(Error, match="did not end within 1 s"):
         cml.comment("create", WANTED, job)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
     sleeper = int((tmp_path / "bin/sleeper").read_text())
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while alive(sleeper) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not alive(sleeper)

@@ -14,7 +14,7 @@ from trunkline.clients import daemons
 from trunkline.clients.daemons import Daemon
 from trunkline.errors import Error
 
-SLEEP = [sys.executable, "-S", "-c", "import time; print('up', flush=True); time.sleep(60)"]
+SLEEP = [sys.executable, "-S", "-c", "import time; print('up', flush=True); time.sleep(600)"]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def start(folder: Path, command: list[str] = SLEEP, role: str = "engine v1.0.0 8
 
 def until(what: Callable[[], object]) -> None:
     """Wait until it is so."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.01)

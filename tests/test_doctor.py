@@ -228,7 +228,7 @@ def follow(double, fix: str) -> None:
             else:
                 path = word
         address, token = f"{double.url}/api/v3/{path}", {"Authorization": "Bearer ghp_admin"}
-        answer = requests.request(method or "POST", address, json=content, headers=token, timeout=10)
+        answer = requests.request(method or "POST", address, json=content, headers=token, timeout=60)
         assert answer.ok, f"{line}: {answer.text}"
 
 

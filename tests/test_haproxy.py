@@ -89,7 +89,7 @@ class Proxy:
             bind=f"127.0.0.1:{free_port()}",
             metrics=f"127.0.0.1:{free_port()}",
             unit_header="x-unit",
-            timeout=10,
+            timeout=60,
             socket=str(folder / "haproxy.sock"),
             map=str(folder / "canary.map"),
             **addresses,
@@ -113,7 +113,7 @@ class Proxy:
     def start(self) -> None:
         command = [str(HAPROXY), "-f", str(self.folder / "haproxy.cfg"), "-db"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with suppress(Error):
                 runtime.entries(Path(self.params.socket), Path(self.params.map))
@@ -284,7 +284,7 @@ def test_a_map_that_haproxy_does_not_use_is_an_error(proxy, tmp_path):
 def test_it_measures_for_prometheus(proxy):
     import requests
 
-    told = requests.get(f"http://{proxy.params.metrics}/metrics", timeout=10)
+    told = requests.get(f"http://{proxy.params.metrics}/metrics", timeout=60)
     assert 'haproxy_backend_http_responses_total{proxy="canary",code="2xx"}' in told.text
 
 

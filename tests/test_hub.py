@@ -152,7 +152,7 @@ def test_a_dead_or_silent_hub_is_given_up_within_a_minute(hub, commit, monkeypat
         monkeypatch.setattr(client, "TIMEOUT_S", 0.5)
         start = time.monotonic()
         assert "does not answer (timed out)" in refused(commit).problem
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 60
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")

@@ -170,7 +170,7 @@ def watched(tmp_path) -> Iterator[tuple[Gateway, str]]:
 
 def asked(address: str, path: str) -> Any:
     try:
-        return requests.get(f"{address}/api/v1/{path}", timeout=5).json()["data"]
+        return requests.get(f"{address}/api/v1/{path}", timeout=60).json()["data"]
     except requests.RequestException:
         return None
 

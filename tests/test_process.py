@@ -24,12 +24,12 @@ def alive(pid: int) -> bool:
 def test_a_stage_dies_with_its_parent():
     child = (
         "import time; from trunkline.clients import process\n"
-        "process.die_with_parent(); print('up', flush=True); time.sleep(60)"
+        "process.die_with_parent(); print('up', flush=True); time.sleep(600)"
     )
     parent = (
         "import subprocess, sys, time\n"
         f"child = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE, text=True)\n"
-        "child.stdout.readline(); print(child.pid, flush=True); time.sleep(60)"
+        "child.stdout.readline(); print(child.pid, flush=True); time.sleep(600)"
     )
     started = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
     pid = int(started.stdout.readline())
@@ -46,7 +46,7 @@ def test_a_lock_is_held_by_one_and_freed_however_its_holder_ends(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     code = (
         "import os, sys, time; from trunkline.clients import process\n"
-        "with process.alone('train'):\n    print(os.getpid(), flush=True); time.sleep(60)"
+        "with process.alone('train'):\n    print(os.getpid(), flush=True); time.sleep(600)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     pid = int(holder.stdout.readline())

@@ -16,7 +16,7 @@ from trunkline.clients.daemons import Daemon
 from trunkline.errors import Error
 from trunkline.operations import reap
 
-ORPHAN = "import os, time; print(os.getpid(), file=open('pid', 'w'), flush=True); time.sleep(60)"
+ORPHAN = "import os, time; print(os.getpid(), file=open('pid', 'w'), flush=True); time.sleep(600)"
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def alive(pid: int) -> bool:
 
 
 def until(condition) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -89,7 +89,7 @@ def serving(tree) -> Iterator[list[subprocess.Popen | Daemon]]:
     (tree / "trunkline").write_text(
         "import subprocess, sys, time\n"
         "if 'engine' in sys.argv: subprocess.Popen([sys.executable, *sys.argv[:1], 'helper'])\n"
-        "print(sys.argv[-1], 'up', flush=True); time.sleep(60)"
+        "print(sys.argv[-1], 'up', flush=True); time.sleep(600)"
     )
     command, log = [sys.executable, "trunkline", "--params", "params.yaml"], tree / "engine.log"
     pipe = subprocess.PIPE

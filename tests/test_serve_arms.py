@@ -171,10 +171,10 @@ def test_another_engine_on_the_port_of_one_that_died_gets_nothing(tmp_path, capl
     try:
         # The next answer breaks, which casts doubt on whatever is there next.
         body = {"inputs": MESSAGE}
-        assert requests.post(address + "/generate", json=body, timeout=10).status_code == 503
+        assert requests.post(address + "/generate", json=body, timeout=60).status_code == 503
         wait(lambda: "gets no traffic" in caplog.text)
         with served.answering(other, int(url.rsplit(":", 1)[1])):
-            statuses = [requests.post(address + "/generate", json=body, timeout=10).status_code for _ in range(5)]
+            statuses = [requests.post(address + "/generate", json=body, timeout=60).status_code for _ in range(5)]
         assert statuses == [503] * 5
         assert other.asked == []
     finally:
@@ -193,8 +193,8 @@ def test_one_release_is_served_without_a_rollout_and_knows_its_arm_from_a_file(t
             arms = []
             for said in ("canary", "stable"):
                 files.write_text(arm, said)
-                wait(lambda said=said: f'arm="{said}"' in requests.get(address + "/metrics", timeout=10).text)
-                answer = requests.post(address + "/generate", json={"inputs": MESSAGE}, timeout=10)
+                wait(lambda said=said: f'arm="{said}"' in requests.get(address + "/metrics", timeout=60).text)
+                answer = requests.post(address + "/generate", json={"inputs": MESSAGE}, timeout=60)
                 arms.append(gateways.logged(params, answer.headers["x-trunkline-prediction"]).assignment)
             assert [(one.arm, one.release, one.rollout, one.weight) for one in arms] == [
                 ("canary", CANARY, None, 0),
@@ -285,12 +285,12 @@ def test_an_engine_that_tells_no_hash_is_known_by_its_pinned_answer(tmp_path, ki
         with served.answering(engine) as url:
             params = gateways.settings(tmp_path, serve__engines__stable__url=url, **kinds)
             with served.running(serve.application(params, None, folder)) as address:
-                assert requests.get(address + "/health", timeout=10).status_code == status
+                assert requests.get(address + "/health", timeout=60).status_code == status
                 body = {"inputs": MESSAGE}
-                assert requests.post(address + "/generate", json=body, timeout=10).status_code == status
-                tokens = requests.post(address + "/tokenize", json=body, timeout=10)
+                assert requests.post(address + "/generate", json=body, timeout=60).status_code == status
+                tokens = requests.post(address + "/tokenize", json=body, timeout=60)
                 assert tokens.status_code == (tells_tokens if status == 200 else 503)
-                streamed = requests.post(address + "/generate_stream", json=body, timeout=10)
+                streamed = requests.post(address + "/generate_stream", json=body, timeout=60)
                 assert streamed.status_code == status
     assert json.loads(streamed.text.split("\n\n")[-2].removeprefix("data: "))["generated_text"] == ANSWER
     assert {one["model"] for one in engine.asked} == {asked}
@@ -319,9 +319,9 @@ def test_a_pinned_answer_that_falls_otherwise_once_is_no_other_model_and_twice_i
         with served.running(serve.application(gateways.settings(tmp_path, **changes), None, folder)) as address:
             wait(lambda: len(engine.asked) > 9)
             assert not [record for record in caplog.records if "gets no traffic" in record.message]
-            assert requests.get(address + "/health", timeout=10).status_code == 200
+            assert requests.get(address + "/health", timeout=60).status_code == 200
             engine.always = True
-            wait(lambda: requests.get(address + "/health", timeout=10).status_code == 503)
+            wait(lambda: requests.get(address + "/health", timeout=60).status_code == 503)
     assert "answers the pinned prompt with 'otherwise'" in caplog.text
 
 
@@ -342,7 +342,7 @@ def test_a_pin_is_written_from_what_the_engine_answers_now(tmp_path):
         pin = Pin.read(tmp_path / "pins/v1.0.0.json")
         assert (list(pin.prompt), pin.output) == (prompts.render(gateways.TASK, MESSAGE), ANSWER)
         with served.running(serve.application(params, None, folder)) as address:
-            assert requests.get(address + "/health", timeout=10).status_code == 200
+            assert requests.get(address + "/health", timeout=60).status_code == 200
         engine.fails = 500
         with pytest.raises(Error, match="gives no answer to pin"):
             serve.run(params, None, folder, None, MESSAGE)

@@ -103,7 +103,7 @@ def play(world: World, document: Any, path: str, mode: GenerationMode) -> Counte
     @QUIET
     @given(operation.as_strategy(mode))
     def ask(case: Any) -> None:
-        answer = case.call(base_url=world.url, timeout=10)
+        answer = case.call(base_url=world.url, timeout=60)
         judge(path, answer)
         statuses[answer.status_code] += 1
 

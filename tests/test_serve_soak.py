@@ -214,7 +214,7 @@ async def killed(clients: Clients, gateway: Process, double: Engine) -> float:
 
 def quiet(gateway: Process) -> bool:
     """Nothing is open or waits any more."""
-    lines = requests.get(gateway.url + "/metrics", timeout=10).text.splitlines()
+    lines = requests.get(gateway.url + "/metrics", timeout=60).text.splitlines()
     found = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
     names = ("trunkline_queue", "trunkline_in_flight", "trunkline_spool_records")
     open_ = [value for name, value in found.items() if name.startswith(names)]
