@@ -7,8 +7,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -437,17 +438,24 @@ def test_after_sigterm_everything_accepted_is_answered_and_logged_and_nothing_ne
     assert [one.outcome.output for one in logged] == ["abcd"] * 6
 
 
-def test_what_does_not_end_in_time_after_sigterm_is_cut_and_logged_so(tmp_path):
-    bundle = gateways.bundle(tmp_path, "v1.0.0")
+@contextmanager
+def hanging(folder: Path, drain: float) -> Iterator[tuple[gateways.Process, Future[requests.Response]]]:
+    """A gateway that has asked an engine which does not answer, and who waits for it."""
+    bundle = gateways.bundle(folder, "v1.0.0")
     engine = gateways.Engine(bundle)
     engine.fails = "hang"
     with (
         served.answering(engine) as url,
-        process(tmp_path, url, bundle, serve__gateway__drain=0.3) as gateway,
+        process(folder, url, bundle, serve__gateway__drain=drain) as gateway,
         ThreadPoolExecutor() as pool,
     ):
-        asked = pool.submit(requests.post, gateway.url + "/generate", json={"inputs": "x"}, timeout=20)
+        asked = pool.submit(requests.post, gateway.url + "/generate", json={"inputs": "x"}, timeout=60)
         wait(lambda: engine.running)
+        yield gateway, asked
+
+
+def test_what_does_not_end_in_time_after_sigterm_is_cut_and_logged_so(tmp_path):
+    with hanging(tmp_path, drain=0.3) as (gateway, asked):
         gateway.process.send_signal(signal.SIGTERM)
         assert gateway.process.wait(20) == 0
         assert asked.exception() is not None or asked.result().status_code >= 500
@@ -456,16 +464,7 @@ def test_what_does_not_end_in_time_after_sigterm_is_cut_and_logged_so(tmp_path):
 
 
 def test_who_interrupts_a_gateway_that_is_ending_does_not_wait_and_nothing_is_blamed_on_clients(tmp_path):
-    bundle = gateways.bundle(tmp_path, "v1.0.0")
-    engine = gateways.Engine(bundle)
-    engine.fails = "hang"
-    with (
-        served.answering(engine) as url,
-        process(tmp_path, url, bundle, serve__gateway__drain=100.0) as gateway,
-        ThreadPoolExecutor() as pool,
-    ):
-        asked = pool.submit(requests.post, gateway.url + "/generate", json={"inputs": "x"}, timeout=60)
-        wait(lambda: engine.running)
+    with hanging(tmp_path, drain=100.0) as (gateway, asked):
         gateway.process.send_signal(signal.SIGINT)
         wait(lambda: refuses(gateway.url))
         gateway.process.send_signal(signal.SIGINT)

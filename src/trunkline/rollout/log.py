@@ -95,20 +95,19 @@ def _times(column: pl.Series) -> Floats:
     if isinstance(column.dtype, pl.Datetime):
         times = column.dt.epoch("us").to_numpy().astype(np.float64) / 1e6
     else:
-        _check_number(column, "a datetime or a number of seconds")
-        times = _numbers(column)
+        times = _numbers(column, "a datetime or a number of seconds")
     # In seconds, as Python cannot say it otherwise.
     _check(pl.Series(column.name, times), (times >= _FIRST) & (times < _LAST), "is in no year from 1 to 9999")
     return times
 
 
-def _check_number(column: pl.Series, wanted: str = "a number") -> None:
+def _check_number(column: pl.Series, wanted: str) -> None:
     if not column.dtype.is_numeric():
         raise Error(f"the log's {column.name} is {column.dtype}, not {wanted}", _LOG_HINT)
 
 
-def _numbers(column: pl.Series) -> Floats:
-    _check_number(column)
+def _numbers(column: pl.Series, wanted: str = "a number") -> Floats:
+    _check_number(column, wanted)
     _no_nulls(column)
     values = column.to_numpy().astype(np.float64)
     _check(column, np.isfinite(values), "is not finite")
@@ -148,7 +147,7 @@ def _outcome(column: pl.Series, plan: Plan, late: NDArray[np.bool_]) -> Floats:
         if column.dtype not in (pl.Boolean, pl.Null):
             raise Error(f"the log's {column.name} is {column.dtype}, not boolean", "cast it to true, false or null")
     elif column.dtype != pl.Null:
-        _check_number(column)
+        _check_number(column, "a number")  # before Polars fills what it cannot
         values = _numbers(column.fill_null(0))
         if isinstance(metric, AmountMetric):
             _check(column, values >= 0, "is negative")

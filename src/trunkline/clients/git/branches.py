@@ -185,18 +185,17 @@ def versions(commit: str, path: str, since: str | None = None) -> list[bytes]:
     Raises:
         Error: one of the commits is not here.
     """
-    commits = [commit] if since is None else [commit, f"^{since}"]
-    told = git("rev-list", "--reverse", "--end-of-options", *commits, "--", f":(top){path}").decode().split()
-    return [content for each in told if (content := at(each, path)) is not None]
+    return list(newest_first(commit, path, since))[::-1]
 
 
-def newest_first(commit: str, path: str) -> Iterator[bytes]:
+def newest_first(commit: str, path: str, since: str | None = None) -> Iterator[bytes]:
     """The same contents, the last first, read as they are asked for.
 
     Raises:
-        Error: the commit is not here.
+        Error: one of the commits is not here.
     """
-    told = git("rev-list", "--end-of-options", commit, "--", f":(top){path}").decode().split()
+    commits = [commit] if since is None else [commit, f"^{since}"]
+    told = git("rev-list", "--end-of-options", *commits, "--", f":(top){path}").decode().split()
     return (content for each in told if (content := at(each, path)) is not None)
 
 
