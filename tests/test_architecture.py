@@ -159,7 +159,7 @@ def test_dvc_deps_are_the_import_closure(stage):
 @pytest.mark.parametrize("stage", cli.STAGES)
 def test_a_stage_has_one_name_in_seven_places(stage):
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    assert pipeline[stage]["cmd"] == f"trunkline {stage}"
+    assert pipeline[stage]["cmd"] == f"exec trunkline {stage}"
     assert any(f"reports/{stage}.json" in metric for metric in pipeline[stage]["metrics"])
     assert stage in yaml.safe_load((ROOT / "params.yaml").read_text())
     assert all(path.is_file() for path in stage_files(stage))

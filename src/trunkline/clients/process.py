@@ -20,7 +20,8 @@ def die_with_parent() -> None:
     """Ask Linux to kill this process when its parent dies; elsewhere do nothing.
 
     DVC leaves its stage running when it is killed: an orphan would keep the GPU and write outputs
-    that the next run is writing too.
+    that the next run is writing too. The parent must be DVC itself, so dvc.yaml has the shell replaced (`exec`):
+    a shell between them lives on.
     """
     if not sys.platform.startswith("linux"):
         return
