@@ -58,6 +58,12 @@ def main(argv: list[str] | None = None) -> int:
         # Only here: most runs need nothing of GitHub.
         import_module("trunkline.clients.github.workflow").annotate("error", error.problem)
         return EXIT_ERROR
+    except KeyboardInterrupt:
+        # On a terminal the line of the progress is still open.
+        start = "\n" if sys.stderr.isatty() else ""
+        told = f"interrupted: `trunkline {arguments.step}` has not finished; run it again, nothing half-written counts"
+        print(start + told, file=sys.stderr, flush=True)
+        process.end_interrupted()
 
 
 def _run(arguments: argparse.Namespace) -> int:
