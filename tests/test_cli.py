@@ -58,7 +58,7 @@ def test_an_interrupted_operation_is_one_line_and_dies_by_the_signal(in_tmp, mon
         raise KeyboardInterrupt
 
     monkeypatch.setattr(gate, "run", interrupted)
-    monkeypatch.setattr(cli.process, "end_interrupted", lambda: sys.exit(130))
+    monkeypatch.setattr(cli, "_die_interrupted", lambda: sys.exit(130))
     with pytest.raises(SystemExit) as ended:
         cli.main(["gate"])
     assert ended.value.code == 130

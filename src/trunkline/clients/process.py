@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TextIO
 
 from trunkline.errors import Error
 
@@ -29,13 +29,6 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def end_interrupted() -> NoReturn:
-    """Die by SIGINT, so that a shell, make or DVC that waits for this process stops as well; the shell says 130."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGINT)
-    raise SystemExit(128 + signal.SIGINT)  # where the signal is blocked
 
 
 @contextmanager
