@@ -94,7 +94,7 @@ def in_order(loaded: LoadedModel, task: str, batch: int, prompts: Prompts, cache
     network, tokenizer, _ = loaded
     end = tokenizer.eos_token_id
     prefix = common(prompts) if cached else []
-    cache = network(torch.tensor([prefix]), use_cache=True).past_key_values if prefix else None
+    cache = network(torch.tensor([prefix]), use_cache=True).cache if prefix else None
     texts = []
     for start in range(0, len(prompts), batch):
         rows = prompts[start : start + batch]
@@ -104,8 +104,8 @@ def in_order(loaded: LoadedModel, task: str, batch: int, prompts: Prompts, cache
         width = whole["input_ids"].shape[1]
         options: dict[str, Any] = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "pad_token_id": end}
         if cache is not None:
-            options["past_key_values"] = copy.deepcopy(cache)
-            options["past_key_values"].batch_repeat_interleave(len(rows))
+            options["cache"] = copy.deepcopy(cache)
+            options["cache"].batch_repeat_interleave(len(rows))
             whole["input_ids"][:, : len(prefix)] = torch.tensor(prefix)
         if task == "labels":
             options["prefix_allowed_tokens_fn"] = allowed(loaded, width)

@@ -1,6 +1,7 @@
 """The command line: the lifecycle, exit codes, one error with its next step."""
 
 import os
+import sys
 from io import BytesIO, TextIOWrapper
 
 import pytest
@@ -48,6 +49,21 @@ def test_a_stage_that_works_is_0(in_tmp):
     starter.examples(in_tmp)
     starter.settings(in_tmp)
     assert cli.main(["features"]) == 0
+
+
+def test_an_interrupted_operation_is_one_line_and_dies_by_the_signal(in_tmp, monkeypatch, capsys):
+    starter.settings(in_tmp)
+
+    def interrupted(params, **_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gate, "run", interrupted)
+    monkeypatch.setattr(cli, "_die_interrupted", lambda: sys.exit(130))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["gate"])
+    assert ended.value.code == 130
+    told = "interrupted: `trunkline gate` has not finished; run it again, nothing half-written counts\n"
+    assert capsys.readouterr() == ("", told)
 
 
 def test_verdicts_have_the_documented_exit_codes():

@@ -1,24 +1,21 @@
 """The ``trunkline`` command: the only package that parses arguments, prints results or exits.
 
-A step is imported only when it runs, so ``--help`` does not load torch.
+A step is imported only when it runs, so ``--help`` does not load torch; and nothing that takes its time to import is
+imported outside `main`, so an interrupt meets it there.
 """
 
 import argparse
-import logging
 import os
+import signal
 import sys
 from importlib import import_module
-from io import TextIOWrapper
 from pathlib import Path
+from typing import NoReturn
 
-from trunkline import __version__, params
-from trunkline.cli.commands import ARGUMENTS, DECIDING, OPERATIONS, STAGES
-from trunkline.clients import process
-from trunkline.errors import Error
-from trunkline.verdict import Verdict
+from trunkline import __version__
+from trunkline.cli.commands import ARGUMENTS, EXIT_CODES, OPERATIONS, STAGES
 
-EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 3, Verdict.INCONCLUSIVE: 4}
-EXIT_ERROR = 1
+__all__ = ["EXIT_CODES", "OPERATIONS", "STAGES", "main"]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,51 +42,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one step and return its exit code."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        # What a terminal cannot show is a question mark there, not the end of the run.
-        sys.stdout.reconfigure(errors="replace")
+    """Run one step and return its exit code; when interrupted, say so in a line and die by the signal."""
     arguments = _parser().parse_args(argv)
-    _configure_logging(arguments.verbose)
     try:
-        return _run(arguments)
-    except Error as error:
-        print(f"error: {error.problem}\nhint: {error.hint}", file=sys.stderr)
-        # Only here: most runs need nothing of GitHub.
-        import_module("trunkline.clients.github.workflow").annotate("error", error.problem)
-        return EXIT_ERROR
+        code: int = import_module("trunkline.cli.steps").run(arguments)
+    except KeyboardInterrupt:
+        # On a terminal the line of the progress is still open.
+        start = "\n" if sys.stderr.isatty() else ""
+        told = f"interrupted: `trunkline {arguments.step}` has not finished; run it again, nothing half-written counts"
+        print(start + told, file=sys.stderr, flush=True)
+        _die_interrupted()
+    return code
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    settings = params.load(arguments.params)
-    if arguments.step in STAGES:
-        process.die_with_parent()
-        with process.alone(arguments.step):
-            import_module(f"trunkline.stages.{arguments.step}").run(settings)
-        return 0
-    operation = import_module(f"trunkline.operations.{arguments.step}")
-    taken = (flag.removeprefix("--").replace("-", "_") for flag in ARGUMENTS.get(arguments.step, {}))
-    found = operation.run(settings, **{name: getattr(arguments, name) for name in taken})
-    text, verdict = found if isinstance(found, tuple) else (found, Verdict.PASS)
-    _show(text)
-    return EXIT_CODES[verdict] if arguments.step in DECIDING else 0
-
-
-def _show(text: str) -> None:
-    """Print a result; a reader that wants no more of it, such as `head`, changes nothing about what was found."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        # Python flushes once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        raise Error(f"cannot print the result: {error.strerror}", "free disk space, and run this again") from None
-
-
-def _configure_logging(verbose: bool) -> None:
-    logger = logging.getLogger("trunkline")
-    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
+def _die_interrupted() -> NoReturn:
+    """Die by SIGINT, so that a shell, make or DVC that waits for this process stops as well; a shell says 130."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    raise SystemExit(128 + signal.SIGINT)  # where the signal is blocked

@@ -40,6 +40,8 @@ OPERATIONS = {
     "adopt": "check an artifact, commit its dvc.lock and reports to the branch",
     "reap": "end processes and clear files that a killed run has left here",
 }
+# By verdict.
+EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}
 _BY = {"metavar": "NAME", "help": "who decides; default: whoever GitHub Actions or Git's configuration names"}
 # What an operation takes besides params.yaml: the arguments of `run`, as the parser names them.
 _COMMIT = {

@@ -23,9 +23,8 @@ BUNDLE_RECORD = "bundle.json"
 
 logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-# peft asks transformers by a name that is about to change; and we, by one that older versions know too.
+# peft asks transformers by a name that is about to change.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
-warnings.filterwarnings("ignore", message="`past_key_values` is deprecated", category=FutureWarning)
 
 
 class LoadedModel(NamedTuple):

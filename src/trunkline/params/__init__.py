@@ -18,6 +18,7 @@ from trunkline.params.monitor import MonitorParams
 from trunkline.params.release import ReleaseParams
 from trunkline.params.sections import DataParams, Params, TrainParams
 from trunkline.records.rollout import Plan
+from trunkline.records.ruled import BROKEN
 
 __all__ = [
     "DataParams",
@@ -91,8 +92,14 @@ def _mistakes(path: Path, error: ValidationError) -> str:
 
 
 def _mistake(path: Path, detail: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in detail["loc"]) or "the whole file"
+    where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == BROKEN:  # it names the values itself, and those of several sections by their paths
+        return ": ".join(filter(None, (str(path), where, detail["msg"])))
+    told = f"{path}: {where or 'the whole file'}: {detail['msg']}"
+    if detail["type"] == "missing":  # pydantic's input is all that is there
+        return f"{told}: add it"
     shown = repr(detail["input"])
     if len(shown) > 60:
         shown = shown[:57] + "..."
-    return f"{path}: {where}: {detail['msg']} (got {shown})"
+    next_step = "; remove it, or correct its name" if detail["type"] == "extra_forbidden" else ""
+    return f"{told} (got {shown}){next_step}"

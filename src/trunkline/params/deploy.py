@@ -1,10 +1,12 @@
 """The section `deploy` of params.yaml: where releases run, on a cluster or on machines."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from trunkline.params.types import Count, Section
+from trunkline.records.ruled import rule
 
 # What Kubernetes takes as a name, a host's name and an amount.
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -54,11 +56,10 @@ class ReplicasParams(Section):
     max: Count
     waiting: Count
 
-    @model_validator(mode="after")
-    def _ordered(self) -> "ReplicasParams":
+    @rule
+    def _ordered(self) -> Iterator[str]:
         if self.min > self.max:
-            raise ValueError(f"min {self.min} is larger than max {self.max}")
-        return self
+            yield f"min {self.min} is larger than max {self.max}"
 
 
 class KubernetesParams(Section):

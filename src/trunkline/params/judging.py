@@ -1,11 +1,13 @@
 """The sections of params.yaml that say how models are measured, judged and shown."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from trunkline.params.types import Attention, Count, OpenShare, Positive, Precision, Section, Share
 from trunkline.records import Limits
+from trunkline.records.ruled import rule
 
 
 class EvaluateParams(Section):
@@ -41,14 +43,13 @@ class GateParams(Section):
         margins = {self.primary: self.margin} | {k: v for k, v in self.guardrails.items() if k != self.primary}
         return Limits(self.primary, margins, self.floors, self.alpha, self.beta)
 
-    @model_validator(mode="after")
-    def _dry_run_is_known(self) -> "GateParams":
+    @rule
+    def _dry_run_is_known(self) -> Iterator[str]:
         unknown = sorted(set(self.dry_run) - set(self.guardrails) - set(self.floors))
         if unknown:
-            raise ValueError(f"dry_run names {unknown}, which are neither guardrails nor floors")
+            yield f"dry_run names {unknown}, which are neither guardrails nor floors"
         if self.primary in self.dry_run:
-            raise ValueError(f"dry_run names the primary {self.primary}: then nothing would decide")
-        return self
+            yield f"dry_run names the primary {self.primary}: then nothing would decide"
 
 
 class CompareParams(Section):
@@ -73,8 +74,7 @@ class DrillParams(Section):
     changed: Share
     seed: int
 
-    @model_validator(mode="after")
-    def _beyond_the_margin(self) -> "DrillParams":
+    @rule
+    def _beyond_the_margin(self) -> Iterator[str]:
         if max(self.losses) < 1:
-            raise ValueError(f"losses {list(self.losses)} are all within the margin (below 1): nothing must be refused")
-        return self
+            yield f"losses {list(self.losses)} are all within the margin (below 1): nothing must be refused"

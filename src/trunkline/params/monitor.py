@@ -1,12 +1,14 @@
 """The section ``monitor`` of params.yaml: how what serves is watched."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from trunkline.params.judge import JudgeParams, Person
 from trunkline.params.serve import EngineParams
 from trunkline.params.types import Count, OpenShare, Positive, Section, Share
+from trunkline.records.ruled import rule
 
 Feature = Literal[
     "unknown_words",
@@ -29,11 +31,10 @@ class ConversationParams(Section):
     least: Annotated[int, Field(ge=20)]
     most: Count
 
-    @model_validator(mode="after")
-    def _ordered(self) -> "ConversationParams":
+    @rule
+    def _ordered(self) -> Iterator[str]:
         if self.least > self.most:
-            raise ValueError(f"least {self.least} is larger than most {self.most}")
-        return self
+            yield f"least {self.least} is larger than most {self.most}"
 
 
 class ToleratedParams(Section):
@@ -73,14 +74,12 @@ class MonitorParams(Section):
     asked: AskedParams
     judge: JudgeParams | None
 
-    @model_validator(mode="after")
-    def _windows_hold_what_is_looked_at_together(self) -> "MonitorParams":
+    @rule
+    def _windows_hold_what_is_looked_at_together(self) -> Iterator[str]:
         if self.together > self.windows:
-            raise ValueError(f"together {self.together} is larger than windows {self.windows}")
-        return self
+            yield f"together {self.together} is larger than windows {self.windows}"
 
-    @model_validator(mode="after")
-    def _features_are_told_once(self) -> "MonitorParams":
+    @rule
+    def _features_are_told_once(self) -> Iterator[str]:
         if len(set(self.features)) < len(self.features):
-            raise ValueError(f"features repeats one: {list(self.features)}")
-        return self
+            yield f"features repeats one: {list(self.features)}"

@@ -1,10 +1,12 @@
 """The section of params.yaml that says what a merged candidate becomes."""
 
+from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from trunkline.params.types import Section
+from trunkline.records.ruled import rule
 
 
 class ReleaseParams(Section):
@@ -17,9 +19,8 @@ class ReleaseParams(Section):
     issuer: str
     hub: str | None = Field(pattern=r"^[\w.-]+/[\w.-]+$")
 
-    @model_validator(mode="after")
-    def _signature_can_be_verified(self) -> "ReleaseParams":
+    @rule
+    def _signature_can_be_verified(self) -> Iterator[str]:
         needed = {"key": "public_key", "sigstore": "identity"}.get(self.sign)
         if needed is not None and getattr(self, needed) is None:
-            raise ValueError(f"sign: {self.sign} needs {needed}: without it nobody could verify the signature")
-        return self
+            yield f"sign: {self.sign} needs {needed}: without it nobody could verify the signature"

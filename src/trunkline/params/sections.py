@@ -1,8 +1,9 @@
 """The sections of params.yaml: one frozen model each, complete, without defaults."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from trunkline.params.deploy import DeployParams
 from trunkline.params.judging import CompareParams, DrillParams, EvaluateParams, GateParams, ReportParams
@@ -24,6 +25,7 @@ from trunkline.records import (
     probe_metrics,
 )
 from trunkline.records.rollout import Plan
+from trunkline.records.ruled import Ruled, rule
 from trunkline.verdict import Limit
 
 
@@ -62,11 +64,10 @@ class RangeParams(Section):
     min: Annotated[int, Field(ge=0)]
     max: Count
 
-    @model_validator(mode="after")
-    def _ordered(self) -> "RangeParams":
+    @rule
+    def _ordered(self) -> Iterator[str]:
         if self.min > self.max:
-            raise ValueError(f"min {self.min} is larger than max {self.max}")
-        return self
+            yield f"min {self.min} is larger than max {self.max}"
 
 
 class DataLimits(Section):
@@ -81,19 +82,18 @@ class DataLimits(Section):
     shift: Limit
 
 
-class AnswerParams(Answer):
+class AnswerParams(Answer, Ruled):
     """The answer's columns and format, with the rules between them."""
 
-    @model_validator(mode="after")
-    def _one_field(self) -> "AnswerParams":
+    @rule
+    def _one_field(self) -> Iterator[str]:
         if len(set(self.fields)) < len(self.fields):
-            raise ValueError(f"fields repeats a column: {list(self.fields)}")
+            yield f"fields repeats a column: {list(self.fields)}"
         if self.format != "json" and len(self.fields) != 1:
-            raise ValueError(f"format {self.format} takes exactly one field, got {len(self.fields)}")
+            yield f"format {self.format} takes exactly one field, got {len(self.fields)}"
         unknown = sorted(set(self.allowed) - set(self.fields))
         if unknown:
-            raise ValueError(f"allowed names {unknown}, which are not in fields {list(self.fields)}")
-        return self
+            yield f"allowed names {unknown}, which are not in fields {list(self.fields)}"
 
 
 class DataParams(Section):
@@ -110,18 +110,17 @@ class DataParams(Section):
     shift_alpha: OpenShare
     limits: DataLimits
 
-    @model_validator(mode="after")
-    def _slices_are_free(self) -> "DataParams":
+    @rule
+    def _slices_are_free(self) -> Iterator[str]:
         taken = sorted(set(self.slices) & {*EXAMPLE_COLUMNS, INPUT_COLUMN})
         if taken:
-            raise ValueError(f"slices {taken} are names of data/examples.parquet; rename those columns of your files")
+            yield f"slices {taken} are names of data/examples.parquet; rename those columns of your files"
         if len(set(self.slices)) < len(self.slices):
-            raise ValueError(f"slices repeats a column: {list(self.slices)}")
+            yield f"slices repeats a column: {list(self.slices)}"
         named = {*filter(None, self.columns.model_dump().values()), *self.slices, *self.answer.fields}
         taken = sorted(name for name in named if TAKEN_NAMES.search(name))
         if taken:
-            raise ValueError(f"columns {taken} have names that Trunkline gives its own; rename those of your files")
-        return self
+            yield f"columns {taken} have names that Trunkline gives its own; rename those of your files"
 
 
 class FeatureParams(Section):
@@ -196,41 +195,36 @@ class Params(Section):
         probes = self.evaluate.probes
         return Terms(gate.limits, gate.slice_margin, gate.dry_run, probes, compare.unit, compare.seed)
 
-    @model_validator(mode="after")
-    def _gate_is_scored(self) -> "Params":
+    @rule
+    def _gate_is_scored(self) -> Iterator[str]:
         gated = {self.gate.primary, *self.gate.guardrails, *self.gate.floors}
         probed = {metric for path in self.evaluate.probes for metric in probe_metrics(path)}
         if CANARY_METRIC in {self.gate.primary, *self.gate.guardrails}:
-            raise ValueError(f"gate: only a floor can hold {CANARY_METRIC}; production may know the same canaries")
+            yield f"gate: only a floor can hold {CANARY_METRIC}; production may know the same canaries"
         if self.features.canaries:
             probed.add(CANARY_METRIC)
         missing = sorted(gated - set(self.evaluate.scorers) - probed - set(AMOUNTS))
         if missing:
-            raise ValueError(f"gate names {missing}, which evaluate.scorers does not measure")
-        return self
+            yield f"gate names {missing}, which evaluate.scorers does not measure"
 
-    @model_validator(mode="after")
-    def _what_is_supervised_gets_its_time(self) -> "Params":
-        drain = max(self.serve.embedded.drain, self.serve.gateway.drain)
-        if self.supervise.drain_seconds <= drain:
-            raise ValueError(f"supervise.drain_seconds kills what a drain of serve gives {drain:g} seconds")
-        turn = self.serve.gateway.probe_seconds
-        if self.supervise.grace_seconds <= turn:
-            raise ValueError(f"supervise.grace_seconds ends engines before the gateway turns away, up to {turn:g} s")
-        return self
+    @rule
+    def _what_is_supervised_gets_its_time(self) -> Iterator[str]:
+        drain, given = max(self.serve.embedded.drain, self.serve.gateway.drain), self.supervise.drain_seconds
+        if given <= drain:
+            yield f"supervise.drain_seconds {given:g} kills what a drain of serve gives {drain:g} seconds"
+        turn, grace = self.serve.gateway.probe_seconds, self.supervise.grace_seconds
+        if grace <= turn:
+            yield f"supervise.grace_seconds {grace:g} ends engines before the gateway turns away, up to {turn:g} s"
 
-    @model_validator(mode="after")
-    def _hosted_is_not_trained(self) -> "Params":
+    @rule
+    def _hosted_is_not_trained(self) -> Iterator[str]:
         if (self.base.hosted is None) != (self.train.method == "lora"):
-            raise ValueError("train: method none goes with base.model hosted:, and lora with weights")
+            yield "train: method none goes with base.model hosted:, and lora with weights"
         if self.base.hosted is None:
-            return self
+            return
         mistakes = {
             "base.sha256 names weights: null": self.base.sha256 is not None,
             "features.canaries are planted for training: 0": self.features.canaries > 0,
             "evaluate.scorers: a provider does not tell nll, leave it out": "nll" in self.evaluate.scorers,
         }
-        found = [mistake for mistake, made in mistakes.items() if made]
-        if found:
-            raise ValueError(f"base.model is hosted, so {'; '.join(found)}")
-        return self
+        yield from (f"base.model is hosted, so {mistake}" for mistake, made in mistakes.items() if made)

@@ -1,10 +1,12 @@
 """The section ``supervise`` of params.yaml: what serves an environment's releases on one machine."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from trunkline.params.types import Count, Positive, Section
+from trunkline.records.ruled import rule
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -15,11 +17,11 @@ class PortsParams(Section):
     first: Port
     last: Port
 
-    @model_validator(mode="after")
-    def _are_enough(self) -> "PortsParams":
+    @rule
+    def _are_enough(self) -> Iterator[str]:
         if self.last - self.first < 2:
-            raise ValueError("give at least 3 ports: a successor starts while stable and canary still serve")
-        return self
+            few = f"{self.first} to {self.last} are too few"
+            yield f"{few}: give at least 3 ports, as a successor starts while stable and canary still serve"
 
 
 class RestartParams(Section):
@@ -28,11 +30,10 @@ class RestartParams(Section):
     first: Positive
     most: Positive
 
-    @model_validator(mode="after")
-    def _ordered(self) -> "RestartParams":
+    @rule
+    def _ordered(self) -> Iterator[str]:
         if self.first > self.most:
-            raise ValueError(f"first {self.first:g} is longer than most {self.most:g}")
-        return self
+            yield f"first {self.first:g} is longer than most {self.most:g}"
 
 
 class SuperviseParams(Section):

@@ -2,7 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from trunkline.records.ruled import Ruled
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 OpenShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -12,7 +14,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 Attention = Literal["auto", "eager", "sdpa"]
 
 
-class Section(BaseModel):
+class Section(Ruled):
     """A section of params.yaml: frozen, complete, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

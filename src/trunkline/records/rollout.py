@@ -1,12 +1,14 @@
 """A rollout's plan: everything its analysis decides by, fixed in Git before the rollout starts."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from trunkline.errors import Error
 from trunkline.records import Record
 from trunkline.records.documents import Document
+from trunkline.records.ruled import Ruled, rule
 from trunkline.records.shadow import Shadow
 
 OpenShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -88,7 +90,7 @@ class ScoreMetric(Record):
 Metric = Annotated[EventMetric | AmountMetric | ScoreMetric, Field(discriminator="kind")]
 
 
-class Plan(Document):
+class Plan(Document, Ruled):
     """What a rollout decides by.
 
     Attributes:
@@ -124,38 +126,34 @@ class Plan(Document):
     ab: bool = False
     shadow: Shadow | None = None
 
-    @model_validator(mode="after")
-    def _steps_go_up(self) -> "Plan":
+    @rule
+    def _steps_go_up(self) -> Iterator[str]:
         weights = [step.weight for step in self.steps]
         if sorted(set(weights)) != weights:
-            raise ValueError(f"the steps' weights must go up, got {weights}")
-        return self
+            yield f"the steps' weights must go up, got {weights}"
 
-    @model_validator(mode="after")
-    def _an_ab_test_has_one_step(self) -> "Plan":
+    @rule
+    def _an_ab_test_has_one_step(self) -> Iterator[str]:
         if self.ab and len(self.steps) > 1:
-            raise ValueError(f"an A/B test has one step, got {len(self.steps)}")
-        return self
+            yield f"an A/B test has one step, got {len(self.steps)}"
 
-    @model_validator(mode="after")
-    def _margins_fit(self) -> "Plan":
+    @rule
+    def _margins_fit(self) -> Iterator[str]:
         for name, metric in self.metrics.items():
             if len(metric.margins) != len(self.steps):
-                raise ValueError(f"{name} has {len(metric.margins)} margins for {len(self.steps)} steps")
-            if min(metric.margins) <= metric.tolerated:
-                raise ValueError(f"{name} tolerates {metric.tolerated}, so every margin must be above it")
-        return self
+                yield f"{name} has {len(metric.margins)} margins for {len(self.steps)} steps"
+            if any(margin <= metric.tolerated for margin in metric.margins):
+                yield f"{name} tolerates {metric.tolerated}, so every margin must be above it"
 
-    @model_validator(mode="after")
-    def _names_are_free(self) -> "Plan":
+    @rule
+    def _names_are_free(self) -> Iterator[str]:
         taken = sorted({*self.metrics, *self.hard_stops} & {*LOG_COLUMNS, LATE})
         if taken:
-            raise ValueError(f"metrics and hard_stops may not name {taken}, which a log holds for itself")
+            yield f"metrics and hard_stops may not name {taken}, which a log holds for itself"
         booleans = {name for name, metric in self.metrics.items() if isinstance(metric, EventMetric)}
         wrong = sorted(set(self.hard_stops) & (set(self.metrics) - booleans))
         if wrong:
-            raise ValueError(f"hard_stops names {wrong}, which are no boolean columns")
-        return self
+            yield f"hard_stops names {wrong}, which are no boolean columns"
 
     def tested_at(self, split: float) -> "Plan":
         """The A/B test with the canary on this share of the units, by the margins of the last step.

@@ -98,7 +98,7 @@ class SharedBatch:
             input_ids=ids,
             attention_mask=self._mask(rows, start),
             position_ids=self._prefix + (steps - 1).clamp(min=0),
-            past_key_values=self._cache,
+            cache=self._cache,
             use_cache=True,
             logits_to_keep=keep,
             shared=self._shared,
@@ -163,7 +163,7 @@ class OneByOne:
 
     def _run(self, row: Sequence[int], cache: Cache, keep: int) -> Tensor:
         ids = torch.tensor([row], device=self._model.device)
-        logits: Tensor = self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=keep).logits
+        logits: Tensor = self._model(input_ids=ids, cache=cache, use_cache=True, logits_to_keep=keep).logits
         return logits
 
 

@@ -40,7 +40,7 @@ class Prefix:
         self.shared: attention.Parts | None = None
         if not tokens:
             return
-        model(input_ids=torch.tensor([tokens], device=model.device), past_key_values=self._cache, logits_to_keep=1)
+        model(input_ids=torch.tensor([tokens], device=model.device), cache=self._cache, logits_to_keep=1)
         layers = self._cache.layers
         if all(type(layer) is DynamicLayer for layer in layers):
             self._try([(layer.keys[0], layer.values[0]) for layer in layers], tokens[-_TRIAL_TOKENS:])  # type: ignore[union-attr, index]

@@ -53,7 +53,7 @@ def run_bodies(
         **(instead or {"input_ids": tokens}),
         attention_mask=_mask(bodies, shared, model.dtype),
         position_ids=positions,
-        past_key_values=cache,
+        cache=cache,
         use_cache=cache is not None,
     ).last_hidden_state
     return hidden

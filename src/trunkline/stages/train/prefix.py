@@ -101,9 +101,7 @@ class Prefix:
 
     def _run(self, cache: DynamicCache, **tokens: Tensor) -> None:
         positions = torch.arange(self.length, device=self._tokens.device)[None]
-        self._decoder(
-            **tokens, attention_mask=self._mask, position_ids=positions, past_key_values=cache, use_cache=True
-        )
+        self._decoder(**tokens, attention_mask=self._mask, position_ids=positions, cache=cache, use_cache=True)
 
 
 def _count_frozen(layers: nn.ModuleList) -> int:
