@@ -18,6 +18,9 @@ from trunkline.clients.generation.batch import log_probability
 from trunkline.clients.generation.decoding import Node
 from trunkline.records.serving import Request
 
+# Below it only the likeliest token is left anyway, and a float32 would be 0, by which nothing is divided.
+_COLDEST = 1e-6
+
 
 class Sampling:
     """How one request chooses, and what it has chosen.
@@ -75,7 +78,7 @@ def sample(logits: Tensor, temperature: float, top_k: int | None, top_p: float |
     """
     size = len(logits) if top_k is None else min(top_k, len(logits))
     values, order = logits.topk(size)
-    probabilities = ((values - values[0]) / temperature).softmax(-1)
+    probabilities = ((values - values[0]) / max(temperature, _COLDEST)).softmax(-1)
     before = probabilities.cumsum(-1) - probabilities
     if top_p is not None:
         # Kept while those before it have not reached top_p: the likeliest always is.

@@ -53,7 +53,8 @@ def asker(request: web.Request, found: dict[str, object], settings: GatewayParam
     both = (settings.unit, settings.customer)
     said = Asker(*(_name(request, found, names) for names in both))
     for names in both:
-        found.pop(names.field or "", None)
+        if names.field is not None:
+            found.pop(names.field, None)
     return said
 
 
