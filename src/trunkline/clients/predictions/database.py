@@ -207,7 +207,7 @@ class Database:
         self._file = connection.file_of(self.engine)
 
     def _check(self) -> None:
-        """Find what is there now where the file was removed or replaced: SQLite would write on in the one that is gone."""
+        """Find what is there now where the file was removed or replaced: SQLite would write on in what is gone."""
         if connection.file_of(self.engine) != self._file:
             self.close()
             self._connect()
