@@ -2,7 +2,7 @@
 
 import ipaddress
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies, proxy_bypass
 
 from trunkline.errors import Error
 
@@ -17,9 +17,9 @@ def named(url: str) -> str | None:
         Error: it is no proxy over HTTP.
     """
     address = urlsplit(url)
-    if _is_near(address.hostname or "") or proxy_bypass_environment(address.netloc):
+    if _is_near(address.hostname or "") or proxy_bypass(address.netloc):
         return None
-    proxies = getproxies_environment()
+    proxies = getproxies()
     found = proxies.get(address.scheme) or proxies.get("all")
     if not found:
         return None
