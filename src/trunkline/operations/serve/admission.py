@@ -105,10 +105,11 @@ class Admission:
             self._open -= 1
 
     def _known(self, authorization: str) -> str:
-        given = authorization.removeprefix("Bearer ").strip().encode(errors="replace")
+        scheme, _, key = authorization.partition(" ")
+        given = key.strip().encode(errors="replace")
         # All are compared, and each in the same time: how long it takes tells nothing about a key.
         matching = [key for key in self._keys or () if hmac.compare_digest(given, key.encode())]
-        if not matching or not authorization.startswith("Bearer "):
+        if not matching or scheme.lower() != "bearer":
             raise Refused(401, "unauthorized", "no accepted API key in `Authorization: Bearer`", "key")
         return matching[0]
 

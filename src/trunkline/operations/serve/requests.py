@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import orjson
 from aiohttp import web
@@ -33,7 +34,8 @@ async def body(request: web.Request, admission: Admission, arms: int | None = No
     key = admission.admit(request.headers.get("Authorization", ""))
     if arms is not None:
         admission.check(arms)
-    async with admission.coming(key):
+    # What has come with its head is not on its way.
+    async with nullcontext() if request.content.is_eof() else admission.coming(key):
         content = await listening.content(request)
     try:
         found = orjson.loads(content)
