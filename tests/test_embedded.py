@@ -273,6 +273,22 @@ def test_what_is_sampled_is_what_the_filters_of_transformers_leave(logits, tempe
     assert kept[0, token] > -torch.inf
 
 
+def test_rounding_in_another_batch_changes_no_token_that_a_seed_draws():
+    logits = torch.tensor([2.0, 1.0, 1.0, 0.0])
+    rounded = torch.tensor([2.0, 1.0, 1.0 + 2**-22, 0.0])
+    draws = [(n + 0.5) / 100 for n in range(100)]
+    for top_p in (None, 0.95):
+        first, second = ([sample(one, 1.0, None, top_p, draw) for draw in draws] for one in (logits, rounded))
+        assert first == second
+
+
+@pytest.mark.parametrize("coldest", [1e-320, 5e-324, 1e-40])
+def test_next_to_no_temperature_leaves_the_likeliest_token(coldest):
+    for uniform in (0.0, 0.5, 1 - 2**-53):
+        for top_k, top_p in ((None, None), (2, None), (None, 5e-324)):
+            assert sample(torch.tensor([0.5, 3.0, -2.0]), coldest, top_k, top_p, uniform) == 1
+
+
 @given(text=st.text(max_size=40))
 @settings(max_examples=50, deadline=None)
 def test_pieces_of_text_are_the_text(text, loaded):

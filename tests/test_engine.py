@@ -27,13 +27,15 @@ import tiny
 from served import Process
 from trunkline import identity, params
 from trunkline.clients import engines, generation, model
+from trunkline.clients.embedded import Limits
 from trunkline.clients.embedded.sampling import Sampler
 from trunkline.clients.engines import Engine
 from trunkline.errors import Error
 from trunkline.operations import engine as operation
+from trunkline.operations.engine import server
 from trunkline.params.serve import EngineParams, PriceParams, TimeoutParams
 from trunkline.records import Base
-from trunkline.records.serving import Chunk, Failure, Request
+from trunkline.records.serving import Chunk, Failure, Identity, Request
 from trunkline.wire.answers import Envelope
 
 CHATS = [[{"role": "user", "content": f"my card {'is lost ' * n}"}] for n in range(8)]
@@ -174,6 +176,18 @@ def test_what_is_too_large_or_nowhere_is_refused_in_json(engine):
     missing = requests.get(engine.url + "/nowhere", timeout=60)
     assert (missing.status_code, missing.json()["error_type"]) == (404, "validation")
     assert requests.get(engine.url + "/v1/completions", timeout=60).status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/tokenize"])
+def test_a_body_that_does_not_come_is_not_waited_for(path, monkeypatch):
+    monkeypatch.setattr(server, "_BODY_S", 0.1)
+    limits = Limits(requests=1, batch_tokens=1, cache_tokens=1)
+    with (
+        served.running(server.application(Identity(("x",), None, "x"), limits, 1)) as url,
+        socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=60) as place,
+    ):
+        place.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode())
+        assert place.recv(1000).startswith(b"HTTP/1.1 408")
 
 
 def known(base: Path) -> str:

@@ -1,5 +1,6 @@
 """No accepted record is lost: killed processes, a locked database, a full disk, a full spool."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -235,6 +236,33 @@ def test_a_database_that_turns_bad_while_serving_keeps_the_records_waiting(tmp_p
     other.close()
     assert log.close(20)
     assert logged_in(settings).height == 1
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_log_that_is_removed_or_replaced_by_a_backup_goes_on_in_what_is_there(tmp_path, impatient, caplog, replaced):
+    """SQLite would write on in a file that nobody finds any more."""
+    log = predictions.Log(logged.settings(tmp_path))
+    log.record(logged.assigned())
+    assert log.flush(20)
+    (tmp_path / "aside").mkdir()
+    with (
+        contextlib.closing(sqlite3.connect(tmp_path / "aside/predictions.sqlite")) as backup,
+        contextlib.closing(sqlite3.connect(tmp_path / "predictions.sqlite")) as now,
+    ):
+        now.backup(backup)
+    for path in tmp_path.glob("predictions.sqlite*"):
+        path.unlink()
+    if replaced:
+        (tmp_path / "aside/predictions.sqlite").rename(tmp_path / "predictions.sqlite")
+    expected = [logged.assigned() for _ in range(3)]
+    for one in expected:
+        log.record(one)
+        assert log.flush(20)
+    assert log.close(20)
+    found = logged_in(logged.settings(tmp_path))["prediction"].to_list()
+    assert found[replaced:] == [one.prediction for one in expected]
+    assert "was removed or replaced while it was in use" in caplog.text
+    assert "takes records again" in caplog.text
 
 
 def test_a_log_that_is_closed_while_the_database_is_away_keeps_the_rest(tmp_path, impatient):

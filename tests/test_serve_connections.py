@@ -1,5 +1,6 @@
 """What is no request, no whole one, or one that never ends, over raw sockets: bounded, named, and in no log."""
 
+import contextlib
 import gzip
 import json
 import socket
@@ -120,3 +121,50 @@ def test_an_encoding_that_is_not_understood_is_refused_by_name(world):
     for name in ("br", "zstd", "gzip, gzip", "aes128gcm"):
         answer = requests.post(world.url + "/generate", data=BODY, headers={"Content-Encoding": name}, timeout=20)
         assert (answer.status_code, name in answer.json()["error"]) == (422, True)
+
+
+def stalled(url: str, key: str = "x") -> socket.socket:
+    """A connection on which a body is said to come, and never does."""
+    place = connected(url)
+    place.sendall(HEAD + b"Authorization: Bearer " + key.encode() + b"\r\nContent-Length: 100\r\n\r\n{")
+    return place
+
+
+def status_of(place: socket.socket) -> int:
+    """What a connection is answered; 0 while it is not."""
+    place.setblocking(False)
+    try:
+        return int(place.recv(1000).split(b" ")[1])
+    except BlockingIOError:
+        return 0
+
+
+def test_bodies_that_never_come_keep_nobody_out(tmp_path):
+    few = {"serve__gateway__max_concurrent": 2, "serve__gateway__queue": 2, "serve__gateway__body_seconds": 600.0}
+    with gateways.serving(tmp_path, **few) as world, contextlib.ExitStack() as open_:
+        places = [open_.enter_context(stalled(world.url)) for _ in range(10)]
+        # The oldest are given up for the next.
+        wait(lambda: all(status_of(place) == 429 for place in places[:6]))
+        # Here the body comes behind its head, as most clients send it.
+        for _ in range(3):
+            assert world.post("/generate", inputs=MESSAGE).json() == {"generated_text": ANSWER}
+        assert [status_of(place) for place in places[9:]] == [0]
+        assert world.metrics()['trunkline_refused_requests_total{reason="overload"}'] >= 6
+
+
+def test_a_keys_bodies_that_never_come_keep_out_no_other_and_without_a_key_none_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("GATEWAY_KEYS", "first second")
+    monkeypatch.setattr(listening, "LINGER_S", 0.1)
+    few = {"serve__gateway__max_concurrent": 1, "serve__gateway__queue": 1, "serve__gateway__body_seconds": 600.0}
+    with (
+        gateways.serving(tmp_path, serve__gateway__keys="GATEWAY_KEYS", **few) as world,
+        contextlib.ExitStack() as open_,
+    ):
+        firsts = [open_.enter_context(stalled(world.url, "first")) for _ in range(2)]
+        thirds = [open_.enter_context(stalled(world.url, "third")) for _ in range(20)]
+        assert all(heard(place).startswith(b"HTTP/1.1 401") for place in thirds)
+        seconds = [open_.enter_context(stalled(world.url, "second")) for _ in range(9)]
+        wait(lambda: all(status_of(place) == 429 for place in seconds[:7]))
+        answer = world.post("/generate", headers={"Authorization": "Bearer second"}, inputs=MESSAGE)
+        assert answer.json() == {"generated_text": ANSWER}
+        assert [status_of(place) for place in firsts] == [0, 0]

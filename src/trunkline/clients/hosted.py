@@ -62,7 +62,10 @@ def identified(provider: Provider) -> Provider:
 
 
 def ask(
-    provider: Provider, requests: Sequence[Request], show: Callable[[int], None] = lambda done: None
+    provider: Provider,
+    requests: Sequence[Request],
+    show: Callable[[int], None] = lambda done: None,
+    proxied: bool = True,
 ) -> list[Completion]:
     """Every answer, in the order of the requests.
 
@@ -70,11 +73,12 @@ def ask(
         provider: asked.
         requests: to it.
         show: called with the number of answers after each.
+        proxied: see `engines.connect`.
 
     Raises:
         Error: there is no key in the environment, or one request got no answer; then the others are given up.
     """
-    return _together(provider, [partial(_complete, request) for request in requests], show)
+    return _together(provider, [partial(_complete, request) for request in requests], show, proxied)
 
 
 def pin(provider: Provider, prompts: Sequence[tuple[dict[str, str], ...]]) -> Provider:
@@ -84,7 +88,7 @@ def pin(provider: Provider, prompts: Sequence[tuple[dict[str, str], ...]]) -> Pr
         Error: it does not answer.
     """
     calls = [partial(_record, prompt, provider.pinned_tokens) for prompt in prompts]
-    found = _together(provider, [*calls * _REPEATS], lambda done: None)
+    found = _together(provider, [*calls * _REPEATS])
     again = [found[place :: len(prompts)] for place in range(len(prompts))]
     pins = tuple(answers[0] for answers in again if answers[0].output and answers.count(answers[0]) == _REPEATS)
     return provider.model_copy(update={"pins": pins, "repeats": _REPEATS})
@@ -131,18 +135,19 @@ def settings(provider: Provider) -> EngineParams:
     )
 
 
-def connect(provider: Provider, most: float) -> Engine:
+def connect(provider: Provider, most: float, proxied: bool = True) -> Engine:
     """A connection to it; nothing is sent before the first request.
 
     Args:
         provider: asked.
         most: seconds that an answer may take, where the provider's record allows more.
+        proxied: see `engines.connect`.
 
     Raises:
-        Error: there is no key in the environment.
+        Error: there is no key in the environment, or what it names as a proxy is none.
     """
     seconds = min(provider.timeout, most)
-    return engines.connect(settings(provider), TimeoutParams.of(seconds))
+    return engines.connect(settings(provider), TimeoutParams.of(seconds), proxied)
 
 
 def pinned(provider: Provider) -> list[Request]:
@@ -160,19 +165,22 @@ async def _record(prompt: tuple[dict[str, str], ...], tokens: int, engine: Engin
 
 
 def _together(
-    provider: Provider, calls: Sequence[Callable[[Engine], Awaitable[Found]]], show: Callable[[int], None]
+    provider: Provider,
+    calls: Sequence[Callable[[Engine], Awaitable[Found]]],
+    show: Callable[[int], None] = lambda done: None,
+    proxied: bool = True,
 ) -> list[Found]:
+    engine = connect(provider, provider.timeout, proxied)
     try:
-        return asyncio.run(_bounded(provider, calls, show))
+        return asyncio.run(_bounded(engine, provider.concurrent, calls, show))
     except ExceptionGroup as group:
         _explain(provider, group)
 
 
 async def _bounded(
-    provider: Provider, calls: Sequence[Callable[[Engine], Awaitable[Found]]], show: Callable[[int], None]
+    engine: Engine, most: int, calls: Sequence[Callable[[Engine], Awaitable[Found]]], show: Callable[[int], None]
 ) -> list[Found]:
-    engine = connect(provider, provider.timeout)
-    free, done = asyncio.Semaphore(provider.concurrent), 0
+    free, done = asyncio.Semaphore(most), 0
 
     async def one(call: Callable[[Engine], Awaitable[Found]]) -> Found:
         nonlocal done

@@ -122,4 +122,4 @@ def _connect(settings: JudgeParams) -> Engine:
         usd_per_million=settings.usd_per_million,
         retries=settings.retries,
     )
-    return engines.connect(asked, TimeoutParams.of(settings.timeout))
+    return engines.connect(asked, TimeoutParams.of(settings.timeout), proxied=True)

@@ -19,6 +19,8 @@ from trunkline.records.serving import Failure
 # Without a whole head of a request for so long, a connection is closed. Proxies, which keep theirs for a minute or
 # less, must not meet one that is being closed.
 IDLE_S = 75.0
+# Who is answered before the whole body has come may send so long on, and reads its answer; then the connection ends.
+LINGER_S = 2.0
 _LOOK_S = 0.1
 # zlib's words for the encodings that are understood.
 _FORMS = {"gzip": 31, "deflate": 15, "bare deflate": -15}
@@ -85,6 +87,7 @@ def manners(drain: float) -> dict[str, Any]:
         # aiohttp waits so long twice before it cancels what is left.
         "shutdown_timeout": drain / 2,
         "keepalive_timeout": IDLE_S,
+        "lingering_time": LINGER_S,
         # A client that leaves ends its request.
         "handler_cancellation": True,
         # `content` does it, and says what is wrong.

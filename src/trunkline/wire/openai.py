@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from trunkline.records.serving import Failure, Request
-from trunkline.wire.strict import Strict, mistakes, present
+from trunkline.wire.strict import Off, One, Strict, mistakes, present
 
 # Both OpenAI's and TGI's limit.
 MOST_STOPS = 4
@@ -64,7 +64,7 @@ class _Message(Strict):
 
 class _StreamOptions(Strict):
     include_usage: bool = False
-    continuous_usage_stats: Literal[False] = False
+    continuous_usage_stats: Off = False
 
 
 class _StructuredOutputs(Strict):
@@ -76,19 +76,19 @@ _Stop = Annotated[str, Field(min_length=1, max_length=_LONGEST_STOP)]
 
 class _Body(Strict):
     model: str | None = None
-    # 0 is greedy; what is nearly 0 would only divide by it.
+    # 0 is greedy.
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
     stop: Annotated[list[_Stop], BeforeValidator(_one_or_many), Field(max_length=MOST_STOPS)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = 1.0
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=10, allow_inf_nan=False)] = 1.0
     structured_outputs: _StructuredOutputs | None = None
     stream: bool = False
     stream_options: _StreamOptions = _StreamOptions()
     return_token_ids: bool = False
     # Understood only at the value that changes nothing.
-    n: Literal[1] = 1
+    n: One = 1
     presence_penalty: Annotated[float, Field(ge=0, le=0)] = 0.0
     frequency_penalty: Annotated[float, Field(ge=0, le=0)] = 0.0
     # About the client and not about the answer.
@@ -114,8 +114,8 @@ class _Plain(_Body):
     prompt: Annotated[str, BeforeValidator(_alone)]
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=1)] | None = None
-    best_of: Literal[1] = 1
-    echo: Literal[False] = False
+    best_of: One = 1
+    echo: Off = False
 
 
 Kind = TypeVar("Kind", bound=_Body)

@@ -1,14 +1,25 @@
 """Bodies read strictly: nothing is ignored, nothing is turned into another type, and all mistakes are told at once."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 
 class Strict(BaseModel):
     """A part of a body that refuses what it does not know."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def _off(value: bool) -> bool:
+    if value:
+        raise ValueError("is not supported")
+    return value
+
+
+# Parameters that are understood only at the value that changes nothing. Not `Literal`, to which true is 1.
+One = Annotated[int, Field(ge=1, le=1)]
+Off = Annotated[bool, AfterValidator(_off)]
 
 
 def present(value: Any, depth: int) -> Any:  # noqa: ANN401 (whatever JSON holds)

@@ -5,13 +5,13 @@ refused. Null stands for a parameter that is not there.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 from pydantic import Field, JsonValue, ValidationError
 
 from trunkline.records.serving import Chunk, Completion, Failure, Request, Span, Token
 from trunkline.wire.openai import MOST_STOPS
-from trunkline.wire.strict import Strict, mistakes, present
+from trunkline.wire.strict import Off, One, Strict, mistakes, present
 
 _LONGEST_STOP = 256
 _UNKNOWN = Token(None, "", None, False)
@@ -56,18 +56,18 @@ class _Parameters(Strict):
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     top_k: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     max_new_tokens: Annotated[int, Field(ge=1)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = 1.0
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=10, allow_inf_nan=False)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**64)] | None = None
     stop: Annotated[list[_Stop], Field(max_length=MOST_STOPS)] | None = None
     details: bool = False
     # Understood only at the value that changes nothing.
-    best_of: Literal[1] = 1
+    best_of: One = 1
     frequency_penalty: Annotated[float, Field(ge=0, le=0)] = 0.0
     typical_p: Annotated[float, Field(ge=1, le=1)] = 1.0
     top_n_tokens: Annotated[int, Field(ge=0, le=0)] = 0
-    decoder_input_details: Literal[False] = False
-    return_full_text: Literal[False] = False
-    watermark: Literal[False] = False
+    decoder_input_details: Off = False
+    return_full_text: Off = False
+    watermark: Off = False
 
 
 class _Body(Strict):

@@ -18,6 +18,9 @@ from trunkline.clients.generation.batch import log_probability
 from trunkline.clients.generation.decoding import Node
 from trunkline.records.serving import Request
 
+# Below it only the likeliest token is left anyway, and a float32 would be 0, by which nothing is divided.
+_COLDEST = 1e-6
+
 
 class Sampling:
     """How one request chooses, and what it has chosen.
@@ -75,14 +78,15 @@ def sample(logits: Tensor, temperature: float, top_k: int | None, top_p: float |
     """
     size = len(logits) if top_k is None else min(top_k, len(logits))
     values, order = logits.topk(size)
-    probabilities = ((values - values[0]) / temperature).softmax(-1)
+    probabilities = ((values - values[0]) / max(temperature, _COLDEST)).softmax(-1)
     before = probabilities.cumsum(-1) - probabilities
     if top_p is not None:
         # Kept while those before it have not reached top_p: the likeliest always is.
-        probabilities = probabilities.masked_fill(before >= top_p, 0.0)
-    ends = probabilities.double().cumsum(-1)
-    place = int(torch.searchsorted(ends, ends[-1] * uniform, right=True))
-    return int(order[min(place, size - 1)])
+        probabilities = probabilities.masked_fill((before >= top_p) & (before > 0), 0.0)
+    # In the order of their numbers: two that are as likely change places by rounding, with what else is in the batch.
+    placed = torch.zeros_like(logits, dtype=torch.float64).index_copy(0, order, probabilities.double())
+    ends = placed.cumsum(-1)
+    return int(torch.searchsorted(ends, ends[-1] * uniform, right=True).clamp(max=len(logits) - 1))
 
 
 class Sampler(ContinuousBatchingLogitsProcessorList):

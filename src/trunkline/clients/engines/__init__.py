@@ -12,11 +12,16 @@ from trunkline.params.serve import EngineParams, TimeoutParams
 __all__ = ["Engine", "Probed", "connect", "probe", "record"]
 
 
-def connect(settings: EngineParams, timeouts: TimeoutParams) -> Engine:
+def connect(settings: EngineParams, timeouts: TimeoutParams, proxied: bool = False) -> Engine:
     """The engine that params.yaml names; nothing is sent before the first request.
 
+    Args:
+        settings: what it is, and where.
+        timeouts: how long it may take.
+        proxied: whether the environment's proxy is on the way, as to a provider on the internet.
+
     Raises:
-        Error: the environment variable of its key is not set.
+        Error: the environment variable of its key is not set, or names a proxy that is none.
     """
     # Only here: HTTP takes a fifth of a second that a stage with weights of its own need not pay.
     from trunkline.clients.engines.embedded import Embedded
@@ -24,4 +29,4 @@ def connect(settings: EngineParams, timeouts: TimeoutParams) -> Engine:
     from trunkline.clients.engines.tgi import TGI
 
     kinds = {"embedded": Embedded, "openai": OpenAI, "tgi": TGI}
-    return kinds[settings.kind](settings, timeouts)
+    return kinds[settings.kind](settings, timeouts, proxied)

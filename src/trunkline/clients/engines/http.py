@@ -13,6 +13,7 @@ import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import JsonValue
 
+from trunkline.clients.engines import proxy
 from trunkline.clients.engines.events import Events
 from trunkline.clients.engines.refusals import MOST_SAID, from_status
 from trunkline.errors import Error
@@ -33,16 +34,18 @@ class Server:
         timeouts: what it may take.
     """
 
-    def __init__(self, settings: EngineParams, timeouts: TimeoutParams) -> None:
+    def __init__(self, settings: EngineParams, timeouts: TimeoutParams, proxied: bool) -> None:
         """Connect on the first request, on that request's event loop.
 
         Raises:
-            Error: the environment variable of the key is not set, or holds what no key has.
+            Error: the environment variable of the key is not set, or holds what no key has, or one names no proxy.
         """
         self.timeouts = timeouts
         self._url, self._retries = settings.url, settings.retries
         self._host = urlsplit(settings.url).netloc
         self._key = None if settings.key is None else _secret(settings.key)
+        # Not `trust_env`, which would send the passwords of ~/.netrc too.
+        self._proxy = proxy.named(settings.url) if proxied else None
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, path: str, seconds: float) -> object:
@@ -145,6 +148,7 @@ class Server:
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect),
             connector=aiohttp.TCPConnector(limit=0),
+            proxy=self._proxy,
         )
 
     def _hidden(self, said: bytes) -> bytes:
@@ -156,6 +160,12 @@ class Server:
         """Turn whatever a connection and a parser raise into one `Failure`."""
         try:
             yield
+        except aiohttp.ClientHttpProxyError as error:
+            # What it says of itself holds the proxy's password.
+            raise Failure("disconnected", f"the proxy on the way to {self._host} answers {error.status}") from None
+        except aiohttp.ClientProxyConnectionError as error:
+            problem = f"cannot reach the proxy on the way to {self._host}: {error.strerror}"
+            raise Failure("disconnected", problem) from None
         except aiohttp.ConnectionTimeoutError:
             raise Failure("disconnected", f"{self._host} accepts no connection in time") from None
         except TimeoutError:

@@ -65,13 +65,14 @@ class _Models(BaseModel):
 class OpenAI:
     """A server with OpenAI's API; see Engine."""
 
-    def __init__(self, settings: EngineParams, timeouts: TimeoutParams) -> None:
-        """Name a server; nothing is sent yet.
+    def __init__(self, settings: EngineParams, timeouts: TimeoutParams, proxied: bool) -> None:
+        """Name a server; nothing is sent yet. See `engines.connect`.
 
         Raises:
-            Error: the environment variable of the key is not set.
+            Error: the environment variable of the key is not set, or names a proxy that is none.
         """
-        self._server, self._price, self._model = Server(settings, timeouts), settings.usd_per_million, settings.model
+        self._server = Server(settings, timeouts, proxied)
+        self._price, self._model = settings.usd_per_million, settings.model
         self._only_model: str | None = None
         # OpenAI's newest models refuse the parameter that all other servers know.
         self._limit = "max_tokens"

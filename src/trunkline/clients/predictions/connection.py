@@ -93,6 +93,16 @@ def _sqlite(url: sa.URL) -> sa.Engine:
     return engine
 
 
+def file_of(engine: sa.Engine) -> tuple[int, int] | None:
+    """Which file SQLite's address names at this moment, whatever it is called; None where there is none."""
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        return None
+    with suppress(OSError):
+        found = os.stat(engine.url.database)
+        return found.st_dev, found.st_ino
+    return None
+
+
 @contextmanager
 def transaction(engine: sa.Engine, reads: bool = False, alone: bool = False) -> Iterator[sa.Connection]:
     """One transaction; SQLite has one writer at a time, PostgreSQL many unless one asks to be alone.

@@ -79,8 +79,8 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self.engine = connection.connect(url)
-        connection.migrate(self.engine)
+        self._url = url
+        self._connect()
 
     def add(self, records: Sequence[Record]) -> None:
         """Write assignments, outcomes and feedback, all or none; what is there already stays as it is.
@@ -92,12 +92,14 @@ class Database:
         rows: dict[type[Record], list[Row]] = {kind: [] for kind in TABLES}
         for record in records:
             rows[type(record)].append(to_row(record))
+        self._check()
         insert = postgresql.insert if self.engine.dialect.name == "postgresql" else sqlite.insert
         with connection.transaction(self.engine) as open_:
             erasure.redact_late(open_, rows[Assignment], rows[Outcome], rows[Feedback])
             for kind, table in TABLES.items():
                 if rows[kind]:
                     open_.execute(insert(table).on_conflict_do_nothing(), rows[kind])
+        self._check()
 
     def find(self, prediction: str) -> Prediction | None:
         """All that is logged of one prediction; None where no assignment of it is."""
@@ -198,6 +200,19 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+    def _connect(self) -> None:
+        self.engine = connection.connect(self._url)
+        connection.migrate(self.engine)
+        self._file = connection.file_of(self.engine)
+
+    def _check(self) -> None:
+        """Find what is there now where the file was removed or replaced: SQLite would write on in what is gone."""
+        if connection.file_of(self.engine) != self._file:
+            self.close()
+            self._connect()
+            problem = f"the prediction log {self.engine.url.database} was removed or replaced while it was in use"
+            raise connection.Unreachable(problem, "end the gateways before you move it")
 
 
 def _same(table: sa.Table) -> sa.ColumnElement[bool]:

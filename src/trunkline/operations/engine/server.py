@@ -31,6 +31,8 @@ _LIMITS = web.AppKey("limits", Limits)
 _MAX_NEW_TOKENS = web.AppKey("max_new_tokens", int)
 # TGI's limit.
 _MOST_BYTES = 2_000_000
+# That a body may take.
+_BODY_S = 10.0
 # Names that clients send where none is meant.
 _ANY = (None, "tgi", "dummy")
 _WATCH_S = 1.0
@@ -123,7 +125,11 @@ async def _tokenize(request: web.Request) -> web.Response:
 
 
 async def _body(request: web.Request) -> object:
-    content = await listening.content(request)
+    try:
+        async with asyncio.timeout(_BODY_S):
+            content = await listening.content(request)
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(reason=f"the body does not come within {_BODY_S:g} seconds") from None
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:

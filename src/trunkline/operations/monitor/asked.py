@@ -99,7 +99,8 @@ def _rescored(who: Respondent, sets: Sequence[Questions], budget: Budget, tolera
     why, answers = who.why, None
     if who.provider is not None:
         try:
-            answers = hosted.ask(who.provider, [one for each in sets for one in each.requests])
+            requests = [one for each in sets for one in each.requests]
+            answers = hosted.ask(who.provider, requests, proxied=who.proxied)
         except Error as error:
             why = error.problem
     if answers is None:

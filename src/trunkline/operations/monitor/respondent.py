@@ -34,11 +34,13 @@ class Respondent(NamedTuple):
             have is no alarm any more.
         provider: how it is asked; None where it cannot be.
         why: it cannot be.
+        proxied: whether the environment's proxy is on the way.
     """
 
     told: tuple[Signal, Signal]
     provider: Provider | None
     why: str
+    proxied: bool = False
 
 
 def record(manifest: Manifest, params: Params, folder: Path) -> Provider:
@@ -61,7 +63,7 @@ def of_provider(recorded: Provider | None, why: str, budget: Budget) -> Responde
     own = asked.plainly(WEIGHTS, Verdict.PASS, "A provider's model has no weights of ours that could be others.")
     if recorded is None:
         return Respondent((_unknown(pinned.KEY, why), own), None, why)
-    return Respondent((pins.ask(recorded, budget), own), recorded, "")
+    return Respondent((pins.ask(recorded, budget), own), recorded, "", proxied=True)
 
 
 def of_engine(manifest: Manifest, params: Params) -> Respondent:

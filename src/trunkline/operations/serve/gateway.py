@@ -70,9 +70,9 @@ async def answer(gateway: Gateway, request: web.Request, read: Read) -> web.Stre
         Refused: it is not answered, and nothing has been sent.
     """
     start = time.perf_counter()
-    settings = gateway.settings.gateway
-    with gateway.admission.opened(len(gateway.routing.arms)):
-        body = await requests.body(request, settings.body_seconds)
+    settings, arms = gateway.settings.gateway, len(gateway.routing.arms)
+    body = await requests.body(request, gateway.admission, arms)
+    with gateway.admission.opened(arms):
         asker = requests.asker(request, body, settings)
         prediction = predictions.new_id()
         told = requests.told(request.headers) if settings.trust_proxy else None

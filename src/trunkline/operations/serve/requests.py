@@ -1,15 +1,15 @@
 """What a request says besides its question: its body, whose it is, and what a trusted proxy has decided."""
 
-import asyncio
 import uuid
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import orjson
 from aiohttp import web
 
 from trunkline.clients import listening
+from trunkline.operations.serve.admission import Admission
 from trunkline.operations.serve.exchange import Asker
-from trunkline.operations.serve.refusals import Refused
 from trunkline.operations.serve.routing import ARMS, Told
 from trunkline.params.serve import GatewayParams, NameParams
 from trunkline.records.serving import Failure
@@ -20,19 +20,23 @@ REQUEST_ID = "x-request-id"
 _LONGEST = 256
 
 
-async def body(request: web.Request, seconds: float) -> dict[str, object]:
-    """The JSON object of a request.
+async def body(request: web.Request, admission: Admission, arms: int | None = None) -> dict[str, object]:
+    """The JSON object of a request that is let in; not read before it is.
+
+    Args:
+        arms: where it is to be answered: so many engines may work and be waited for.
 
     Raises:
-        Refused: 408, it does not come in time.
+        Refused: by the admission.
         Failure: ``invalid``, it is none.
         web.HTTPRequestEntityTooLarge: it is too large.
     """
-    try:
-        async with asyncio.timeout(seconds):
-            content = await listening.content(request)
-    except TimeoutError:
-        raise Refused(408, "validation", f"the body does not come within {seconds:g} seconds", "slow") from None
+    key = admission.admit(request.headers.get("Authorization", ""))
+    if arms is not None:
+        admission.check(arms)
+    # What has come with its head is not on its way.
+    async with nullcontext() if request.content.is_eof() else admission.coming(key):
+        content = await listening.content(request)
     try:
         found = orjson.loads(content)
     except orjson.JSONDecodeError as error:
@@ -51,7 +55,8 @@ def asker(request: web.Request, found: dict[str, object], settings: GatewayParam
     both = (settings.unit, settings.customer)
     said = Asker(*(_name(request, found, names) for names in both))
     for names in both:
-        found.pop(names.field or "", None)
+        if names.field is not None:
+            found.pop(names.field, None)
     return said
 
 

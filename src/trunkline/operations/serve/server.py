@@ -103,21 +103,14 @@ async def _end(app: web.Application) -> None:
 
 def _answers(read: Read) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        here = _admitted(request)
-        return await gateway.answer(here, request, read)
+        return await gateway.answer(request.app[GATEWAY], request, read)
 
     return handle
 
 
-def _admitted(request: web.Request) -> Gateway:
-    here = request.app[GATEWAY]
-    here.admission.admit(request.headers.get("Authorization", ""))
-    return here
-
-
 async def _feedback(request: web.Request) -> web.Response:
-    here = _admitted(request)
-    body = await requests.body(request, here.settings.gateway.body_seconds)
+    here = request.app[GATEWAY]
+    body = await requests.body(request, here.admission)
     unknown = sorted(set(body) - {"prediction", "source", "label", "score", "comment"})
     if unknown:
         raise Failure("invalid", f"{', '.join(unknown)}: is not supported")
@@ -136,8 +129,8 @@ async def _feedback(request: web.Request) -> web.Response:
 
 
 async def _tokenize(request: web.Request) -> web.Response:
-    here = _admitted(request)
-    text = tgi.read_text(await requests.body(request, here.settings.gateway.body_seconds))
+    here = request.app[GATEWAY]
+    text = tgi.read_text(await requests.body(request, here.admission))
     if len(text) > here.settings.gateway.max_input_chars:
         raise Failure("invalid", f"inputs: has more than {here.settings.gateway.max_input_chars} characters")
     backend = here.routing.front
