@@ -338,6 +338,12 @@ def test_a_failure_is_ours_unless_a_client_left_or_a_guard_refused_what_was_aske
     assert found["guard:pii@1"].to_list() == [True, False, False, False, True, None, False]
 
 
+def test_every_so_many_windows_in_a_row_go_round():
+    assert windows.runs([0, 1, 2], 1) == [[0], [1], [2]]
+    assert windows.runs([0, 1, 2], 2) == [[0, 1], [1, 2], [2, 0]]
+    assert windows.runs([0, 1, 2], 3) == windows.runs([0, 1, 2], 9) == [[0, 1, 2]]
+
+
 # --- alarms over windows
 
 
@@ -414,6 +420,30 @@ def test_windows_that_are_too_small_by_themselves_are_looked_at_together():
     assert [step.alarm for step in steps] == [False, True, True, False]
     assert steps[1].own is None
     assert steps[3].compared is None, "no traffic is no measurement, whatever came before"
+
+
+def of_weeks(shares: list[float], size: int = 1000) -> list[judging.Step]:
+    """The steps after a first week, with the shares of its days and of those that come."""
+    every = [seen(number, refusals=[row < share * size for row in range(size)]) for number, share in enumerate(shares)]
+    days = [one.conversations.with_columns(window=pl.lit(one.window.number)) for one in every[:7]]
+    start = FLAG._replace(against="start")
+    steps = judging.series(every, [start], {"start": pl.concat(days)}, rule(first=7, together=7))[start.key]
+    assert not any(step.alarm for step in steps[:7])
+    return steps[7:]
+
+
+WEEK = [0.06, 0.06, 0.05, 0.05, 0.05, 0.01, 0.01]
+
+
+def test_days_of_a_week_that_differ_are_no_alarm_and_one_that_is_like_none_of_them_is():
+    steps = of_weeks([*WEEK, *WEEK, *WEEK])
+    assert not any(step.alarm for step in steps)
+    assert (steps[0].own.counts.reference_share, steps[0].own.counts.reference_size) == (0.06, 1000)
+    assert [step.alarm for step in of_weeks([*WEEK, 0.06, 0.14])] == [False, True]
+    # A Saturday as bad as a Monday is not told by itself; a week of such days is.
+    steps = of_weeks([*WEEK, *[0.07] * 7])
+    assert [step.alarm for step in steps][-1]
+    assert steps[-1].windows == 7
 
 
 def test_a_reference_is_not_compared_with_itself():

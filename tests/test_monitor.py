@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,8 +18,9 @@ import monitored
 import starter
 from browser import Browser
 from monitored import Traffic
-from trunkline import cli
-from trunkline.records.monitoring import Monitoring, Signal
+from trunkline import cli, params
+from trunkline.clients import predictions
+from trunkline.records.monitoring import Begun, Counted, Monitoring, Signal
 from trunkline.verdict import Verdict
 
 RECORD, TEXT, PAGE, FIGURE = (Path(f"reports/monitor.{kind}") for kind in ("json", "md", "html", "svg"))
@@ -48,8 +49,6 @@ def folder(built, nameless, in_tmp) -> Path:
 
 @pytest.fixture
 def traffic(folder) -> Traffic:
-    from trunkline import params
-
     return Traffic(params.load(folder / "params.yaml"), seed=11)
 
 
@@ -308,14 +307,53 @@ def test_no_traffic_is_not_measured_and_no_pass(folder):
 
 def test_who_answers_is_not_measured_where_nothing_is_left_of_the_first_windows(folder, traffic):
     """As the log keeps them only so long, or no traffic came in them."""
-    with contextlib.closing(sqlite3.connect("log.sqlite")) as log, log:
-        log.execute("DELETE FROM assignment WHERE time < ?", (monitored.START.timestamp() * 1e6 + 3 * 86_400e6,))
+    forget(3)
     traffic.day(6, engine_model="another")
     _, signals, _ = monitor(7)
     one = signals["provider/engine"]
     assert one.verdict is Verdict.INCONCLUSIVE
     assert "the log holds nothing of the release's first windows (3), so whether another is new" in one.sentence
     assert "hold fewer than 100 conversations" in signals["serving/errors"].sentence
+
+
+def test_the_first_windows_are_compared_with_for_longer_than_the_log_keeps_them(folder, traffic, monkeypatch):
+    """Also where a part of them was deleted; a later run does not forget what it cannot read any more."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, zone: tzinfo | None = None) -> datetime:
+            return datetime.fromisoformat(monitored.after(DAYS))
+
+    monkeypatch.setattr("trunkline.operations.monitor.datetime", Clock)
+    cli.main(["monitor"])
+    traffic.day(6, slow=3.0, failing=0.2, engine_model="another")
+    _, there, _ = monitor(7)
+    for days in (2, 3):
+        forget(days)
+        cli.main(["monitor"])
+        assert len(kept()) == 3
+        _, signals, found = monitor(7)
+        for key in ("serving/errors", "serving/latency", "provider/engine"):
+            assert signals[key] == there[key]
+            assert there[key].verdict is Verdict.FAIL
+        assert found.verdict is Verdict.FAIL
+    assert "c-1" not in json.dumps([one.text() for one in kept()]), "nobody is named"
+    change(folder, "  hours: 24\n", "  hours: 12\n")
+    assert monitor(7)[1]["serving/latency"].verdict is Verdict.INCONCLUSIVE, "other windows than were kept"
+
+
+def forget(days: int) -> None:
+    """Let the log hold nothing of the first days any more."""
+    with contextlib.closing(sqlite3.connect("log.sqlite")) as log, log:
+        until = (monitored.START + timedelta(days=days)).timestamp() * 1e6
+        log.execute("DELETE FROM assignment WHERE time < ?", (until,))
+
+
+def kept() -> tuple[Counted, ...]:
+    """What is kept of the first windows."""
+    with predictions.reading(params.load(Path("params.yaml")).serve.log) as database:
+        found = predictions.remembered(database, monitored.RELEASE, "production", Begun)
+    return () if found is None else found.windows
 
 
 def test_before_the_first_window_has_ended_nothing_is_judged(folder):

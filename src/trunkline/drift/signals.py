@@ -108,9 +108,12 @@ def _sentence(thing: Watched, one: Compared, step: Step, rule: Rule) -> str:
     counts, p = one.counts, step.p
     article = "an" if one.told.startswith(("a", "i")) else "a"
     where = "" if step.windows == 1 else f" of the last {step.windows} windows"
+    there = NAMES[thing.against]
+    if thing.against == "start" and step.windows < rule.first:
+        there = f"the most similar of {there}"
     text = (
         f"{share(counts.share)} of {number(counts.size)} conversations{where} have {article} {one.told}; "
-        f"of {number(counts.reference_size)} in {NAMES[thing.against]}, {share(counts.reference_share)} have"
+        f"of {number(counts.reference_size)} in {there}, {share(counts.reference_share)} have"
     )
     if thing.form != "label" and one.effect <= 0:
         return f"{text}: no more than there."

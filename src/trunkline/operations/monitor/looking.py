@@ -13,7 +13,7 @@ from trunkline.drift.observed import Seen
 from trunkline.drift.quality import Track
 from trunkline.drift.watched import Against, Watched
 from trunkline.drift.windows import Window
-from trunkline.operations.monitor import judge, reading, reference
+from trunkline.operations.monitor import beginning, judge, reading, reference
 from trunkline.operations.monitor.reading import Ruler
 from trunkline.operations.monitor.reference import Reference
 from trunkline.operations.monitor.served import Served
@@ -63,6 +63,7 @@ def look(params: Params, release: Served, until: datetime) -> Looked:
     ]
     with predictions.reading(params.serve.log) as database:
         every = [reading.window(database, ruler, one) for one in chosen]
+        every = beginning.restore(database, (release.name, settings.environment), every, rule.first)
         if not every:
             return _too_early(params, release, things, windows.at(release.since, 0, settings.hours))
         judged = judge.look(database, every, ruler, rule.first)
@@ -113,8 +114,7 @@ def _recorded(release: Served) -> str | None:
 def _tables(known: Reference, start: Sequence[Seen]) -> dict[Against, pl.DataFrame]:
     tables = dict(known.tables)
     if start:
-        rows = pl.concat([one.conversations for one in start], how="diagonal_relaxed")
-        tables["start"] = rows.unique("unit", keep="first", maintain_order=True)
+        tables["start"] = beginning.table(start)
     return tables
 
 
