@@ -510,10 +510,10 @@ def labelled(losses: list[list[float]]) -> list[Seen]:
     ]
 
 
-def of_labels(losses: list[list[float]]) -> signals.Signal:
+def of_labels(losses: list[list[float]], **changes: object) -> signals.Signal:
     claim = quality.proven("exact_match", np.array([1.0] * 180 + [0.0] * 20), 0.05)
-    every = labelled(losses)
-    return quality.signal(every, claim, quality.track(every, claim, rule()), "", rule())
+    every, terms = labelled(losses), rule(**changes)
+    return quality.signal(every, claim, quality.track(every, claim, terms), "", terms)
 
 
 def test_wrong_answers_to_messages_that_look_as_always_are_found_by_their_labels():
@@ -532,6 +532,15 @@ def test_no_labels_are_never_a_pass():
     assert of_labels([[0.0] * 50, []]).verdict is Verdict.INCONCLUSIVE
     unknown = quality.signal(labelled([[0.0]]), None, None, "it is not here.", rule())
     assert (unknown.verdict, unknown.sentence) == (Verdict.INCONCLUSIVE, "Not measured: it is not here.")
+
+
+def test_labels_that_come_late_are_told_of_the_newest_window_that_has_any():
+    good = [0.0] * 18 + [1.0] * 2
+    found = of_labels([good, good, [], []], together=3)
+    assert (found.verdict, found.n, found.value) == (Verdict.PASS, 20, pytest.approx(0.9))
+    assert found.sentence.endswith("Later predictions than of 2026-10-03 00:00 UTC have no label yet.")
+    unknown = of_labels([good, [], [], []], together=3)
+    assert unknown.sentence == "Not measured: no prediction of the last 3 windows has a label."
 
 
 # --- signals
@@ -598,6 +607,7 @@ def test_cost_is_held_to_its_budget():
     assert over.since == (START + timedelta(days=4)).isoformat()
     assert over.examples[:2] == ("p-5-49", "p-5-48"), "the dearest"
     assert signals.cost([cheap(None)], 1.0, rule()).verdict is Verdict.INCONCLUSIVE
+    assert "no price is set" in signals.cost([cheap(0.0)], 1.0, rule()).sentence, "which is not within any budget"
     assert signals.cost([cheap(5.0)], None, rule()).verdict is Verdict.PASS
 
 

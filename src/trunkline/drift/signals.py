@@ -137,8 +137,12 @@ def cost(seen: Sequence[Seen], budget: float | None, rule: Rule) -> Signal:
     """What predictions cost, against the budget for 1,000 of them."""
     key, totals = "cost/usd_per_1000", seen[-1].totals
     value = totals.usd_per_1000
-    if value is None or totals.conversations < rule.least:
-        why = "the log holds no cost." if value is None else f"{number(totals.conversations)} conversations came."
+    if not value or totals.conversations < rule.least:
+        why = f"{number(totals.conversations)} conversations came."
+        if value is None:
+            why = "the log holds no cost."
+        elif value == 0 and totals.predictions:
+            why = "all predictions cost nothing, as no price is set (usd_per_million of who answers)."
         return unmeasured(key, "cost", totals.predictions, why)
     over = budget is not None and value > budget
     told = "" if budget is None else f"; the budget is {number(budget)}"

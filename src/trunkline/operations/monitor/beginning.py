@@ -4,6 +4,7 @@ What counts is the log, as feedback on its predictions may still come. Numbers o
 take the place of one when the log holds fewer predictions of it.
 """
 
+import logging
 from collections.abc import Sequence
 
 import polars as pl
@@ -16,6 +17,8 @@ from trunkline.drift.observed import Seen
 from trunkline.drift.watched import Watched
 from trunkline.params import LogParams
 from trunkline.records.monitoring import Begun
+
+logger = logging.getLogger("trunkline")
 
 
 def table(start: Sequence[Seen]) -> pl.DataFrame:
@@ -51,15 +54,12 @@ def restore(database: Database, name: tuple[str, str], every: Sequence[Seen], fi
 
 
 def keep(log: LogParams, name: tuple[str, str], start: Sequence[Seen], watched: Sequence[Watched]) -> None:
-    """Keep what is known of the first windows now.
+    """Keep what is known of the first windows now; a log that only may be read is told of, as what was found holds.
 
     Args:
         name: release and environment.
         start: the first windows.
         watched: what is compared with them.
-
-    Raises:
-        Error: the log does not answer.
     """
     if not sum(one.totals.predictions for one in start):
         return
@@ -67,6 +67,9 @@ def keep(log: LogParams, name: tuple[str, str], start: Sequence[Seen], watched: 
     rows = table(start)
     own = [one._replace(conversations=rows.filter(pl.col(comparison.WINDOW) == one.window.number)) for one in start]
     found = Begun(windows=tuple(observed.kept(one, columns) for one in own))
-    with predictions.reading(log) as database:
-        if predictions.remembered(database, *name, Begun) != found:
-            predictions.remember(database, *name, found)
+    try:
+        with predictions.reading(log) as database:
+            if predictions.remembered(database, *name, Begun) != found:
+                predictions.remember(database, *name, found)
+    except predictions.Unreachable as error:
+        logger.warning("monitor  the numbers of the first windows are not kept: %s", error.problem)

@@ -1,7 +1,7 @@
 """The one pull request: its branch, and what is on it.
 
-The order is what a kill at any moment leaves repairable: the branch, the pull request, what is asked of whom, and the
-label last. A pull request without its label, or whose text is of another partition than its branch holds, is dressed
+The order is what a kill at any moment leaves repairable: the branch, the pull request, what is asked of whom, the text
+and the label. A pull request without its label, or whose text is of another partition than its branch holds, is dressed
 again by the next run.
 """
 
@@ -141,12 +141,13 @@ def _dress(github: GitHub, pull: Pull, wanted: Proposal, figure: str | None) -> 
             github.pulls.merge_when_ready(pull.node)
         except Error as error:
             reasons.append(error.problem)
-    github.pulls.edit(pull.number, wanted.title, wanted.body(reasons, figure))
     if reasons:
         done.append(f"a review is needed: {'; '.join(reasons)}")
         ask(github, pull, wanted.reviewers)
     else:
         done.append("GitHub merges it as soon as all that is required has passed")
+    # By the text the next run sees that nothing is missing.
+    github.pulls.edit(pull.number, wanted.title, wanted.body(reasons, figure))
     github.pulls.label(pull.number, LABEL)
     return done
 
