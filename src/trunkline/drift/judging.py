@@ -161,8 +161,8 @@ def _alarms(thing: Watched, one: Compared, own: Compared | None, p: float, rule:
         return False
     if own is None or own is one:
         return True
-    # What is over is no alarm any more, though the last windows together still show it. Beside the first windows as they
-    # are together: the one that the newest is most like may be their worst.
+    # What is over is no alarm any more, though the last windows together still show it. That is seen beside the first
+    # windows together: the one that the newest is most like may be their worst.
     gone = own.counts.share - one.counts.reference_share if thing.against == "start" else own.effect
     return gone * one.effect >= one.effect**2 / 2
 

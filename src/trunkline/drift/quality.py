@@ -83,8 +83,9 @@ def track(seen: Sequence[Seen], claim: Proven, rule: Rule) -> Track:
 
 
 def signal(seen: Sequence[Seen], claim: Proven | None, found: Track | None, why: str, rule: Rule) -> Signal:
-    """What the labels say of the newest window that has any, as people need some days; an alarm stands while the capital
-    does.
+    """What the labels say of the newest window that has any, as people need some days.
+
+    An alarm stands while the capital does.
 
     Args:
         seen: windows in order.
