@@ -369,6 +369,14 @@ def test_the_first_windows_are_what_serving_is_compared_with(folder):
     assert signals["drift/unknown_words"].verdict is Verdict.PASS
 
 
+def test_the_releases_own_guards_are_watched_whatever_the_working_tree_says(folder, traffic):
+    traffic.day(6)
+    monitored.release("v1.1.0", params={"serve": {"guard": {"pii@1": "flag"}}})
+    monitored.assign("v1.1.0", monitored.START, 2)
+    keys = monitor(7)[1]
+    assert [key for key in keys if key.startswith("serving/guard/")] == ["serving/guard/pii@1"]
+
+
 def test_a_pass_needs_what_params_says_that_it_needs(folder, traffic):
     traffic.day(6)
     assert monitor(7)[0] == 0

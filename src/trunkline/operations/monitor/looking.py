@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from trunkline import guard
 from trunkline.clients import predictions
 from trunkline.drift import features, judging, quality, signals, watched, windows
 from trunkline.drift.judging import Rule, Step
@@ -52,7 +53,8 @@ def look(params: Params, release: Served, until: datetime) -> Looked:
         Error: the log is not there or does not answer, or a scorer or transform fails.
     """
     settings, rule = params.monitor, rule_of(params)
-    guards = tuple(params.serve.guard)
+    # The gateway has those of the release, whatever this working tree says by now.
+    guards = tuple(params.serve.guard if (named := guard.named(release.manifest)) is None else named)
     known = reference.gather(release.manifest, params)
     ruler = Ruler(release.name, release.manifest.task, known.known, guards, until, params)
     things = watched.everything(settings.features, release.manifest.task.answer, guards)
