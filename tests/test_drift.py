@@ -505,7 +505,7 @@ def test_the_holdouts_bound_holds_for_shares_and_for_other_scores():
 
 def labelled(losses: list[list[float]]) -> list[Seen]:
     return [
-        seen(number, refusals=[])._replace(losses=np.array(window, dtype=float), wrong=(f"p-{number}",))
+        seen(number, refusals=[False])._replace(losses=np.array(window, dtype=float), wrong=(f"p-{number}",))
         for number, window in enumerate(losses)
     ]
 

@@ -381,6 +381,8 @@ def test_a_pass_needs_what_params_says_that_it_needs(folder, traffic):
     traffic.day(6)
     assert monitor(7)[0] == 0
     change(folder, "  needs:\n  - serving\n  - drift\n", "  needs:\n  - serving\n  - quality\n")
+    assert monitor(7)[0] == 0, "labels may come late: there are some of the last windows"
+    change(folder, "  together: 7\n", "  together: 1\n")
     assert monitor(7)[0] == 4
 
 

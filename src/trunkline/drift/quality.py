@@ -99,9 +99,11 @@ def signal(seen: Sequence[Seen], claim: Proven | None, found: Track | None, why:
         return unmeasured(key, "quality", int(seen[-1].losses.size), why)
     rate, recent = found.rates[-1], range(max(0, len(seen) - rule.together), len(seen))
     newest = next((place for place in reversed(recent) if seen[place].losses.size), None)
-    if rate is None or (newest is None and rate > rule.alpha):
+    silent = newest is None or not seen[-1].totals.predictions
+    if rate is None or (silent and rate > rule.alpha):
         which = "newest window" if len(recent) == 1 else f"last {len(recent)} windows"
-        return unmeasured(key, "quality", 0, f"no prediction of the {which} has a label.")
+        why = f"no prediction of the {which} has a label." if newest is None else "no conversation came."
+        return unmeasured(key, "quality", 0, why)
     alarm, start = rate <= rule.alpha, _start(found.rates, rule.alpha)
     places = range(start if alarm or newest is None else newest, len(seen))
     losses = np.concatenate([seen[place].losses for place in places])
