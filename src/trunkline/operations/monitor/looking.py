@@ -54,7 +54,8 @@ def look(params: Params, release: Served, until: datetime) -> Looked:
     """
     settings, rule = params.monitor, rule_of(params)
     # The gateway has those of the release, whatever this working tree says by now.
-    guards = tuple(params.serve.guard if (named := guard.named(release.manifest)) is None else named)
+    released = guard.named(release.manifest)
+    guards = tuple(params.serve.guard if released is None else released)
     known = reference.gather(release.manifest, params)
     ruler = Ruler(release.name, release.manifest.task, known.known, guards, until, params)
     things = watched.everything(settings.features, release.manifest.task.answer, guards)
