@@ -3,7 +3,7 @@
     pip install '.[serve]' -r benchmarks/requirements.txt      # and a PostgreSQL: apt-get install postgresql
     python benchmarks/monitor.py --rows 300000
 
-A release has served for 33 days, all of which are windows that the monitor reads: its first three and the last thirty.
+A release has served for 33 days, all of which are windows that the monitor reads: its first seven and the last thirty.
 Three predictions make a conversation; one in a hundred failed, one in twenty has personal data, one in fifty a label.
 The log is written with its own tables, straight into the database.
 `trunkline monitor` does all that it does: totals, drawn conversations, features, tests, labels, the page. The others

@@ -66,6 +66,7 @@ SETTINGS = {
     "retrain__auto_merge": True,
     "retrain__reviewers": ["bob"],
     "monitor__conversations": {"least": 100, "most": 2000},
+    "monitor__first": 3,
     "rollout__steps": [{"weight": 0.25, "minutes": 0.5}, {"weight": 0.5, "minutes": 0.5}],
     "rollout__metrics": {
         "latency_ms": {"kind": "amount", "quantiles": [0.75], "tolerated": 1.0, "margins": [3.0, 3.0]},

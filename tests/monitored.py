@@ -73,7 +73,7 @@ def build(folder: Path, train: int = 1200, holdout: int = 400, **changes: Any) -
     starter.git(folder, "config", "user.name", "ann")
     starter.git(folder, "config", "user.email", "ann@example.com")
     starter.inputs(folder)
-    settings = {"monitor__windows": 20, "monitor__conversations": {"least": 100, "most": 2000}}
+    settings = {"monitor__windows": 20, "monitor__first": 3, "monitor__conversations": {"least": 100, "most": 2000}}
     settings |= {"serve__log__database": "sqlite:///log.sqlite", "monitor__alpha": 0.05}
     made = starter.settings(folder, **(settings | changes))
     for path, count in ((TRAIN, train), (HOLDOUT, holdout)):

@@ -338,6 +338,12 @@ def test_a_failure_is_ours_unless_a_client_left_or_a_guard_refused_what_was_aske
     assert found["guard:pii@1"].to_list() == [True, False, False, False, True, None, False]
 
 
+def test_every_so_many_windows_in_a_row_go_round():
+    assert windows.runs([0, 1, 2], 1) == [[0], [1], [2]]
+    assert windows.runs([0, 1, 2], 2) == [[0, 1], [1, 2], [2, 0]]
+    assert windows.runs([0, 1, 2], 3) == windows.runs([0, 1, 2], 9) == [[0, 1, 2]]
+
+
 # --- alarms over windows
 
 
@@ -416,6 +422,30 @@ def test_windows_that_are_too_small_by_themselves_are_looked_at_together():
     assert steps[3].compared is None, "no traffic is no measurement, whatever came before"
 
 
+def of_weeks(shares: list[float], size: int = 1000) -> list[judging.Step]:
+    """The steps after a first week, with the shares of its days and of those that come."""
+    every = [seen(number, refusals=[row < share * size for row in range(size)]) for number, share in enumerate(shares)]
+    days = [one.conversations.with_columns(window=pl.lit(one.window.number)) for one in every[:7]]
+    start = FLAG._replace(against="start")
+    steps = judging.series(every, [start], {"start": pl.concat(days)}, rule(first=7, together=7))[start.key]
+    assert not any(step.alarm for step in steps[:7])
+    return steps[7:]
+
+
+WEEK = [0.06, 0.06, 0.05, 0.05, 0.05, 0.01, 0.01]
+
+
+def test_days_of_a_week_that_differ_are_no_alarm_and_one_that_is_like_none_of_them_is():
+    steps = of_weeks([*WEEK, *WEEK, *WEEK])
+    assert not any(step.alarm for step in steps)
+    assert (steps[0].own.counts.reference_share, steps[0].own.counts.reference_size) == (0.06, 1000)
+    assert [step.alarm for step in of_weeks([*WEEK, 0.06, 0.14])] == [False, True]
+    # A Saturday as bad as a Monday is not told by itself; a week of such days is.
+    steps = of_weeks([*WEEK, *[0.07] * 7])
+    assert [step.alarm for step in steps][-1]
+    assert steps[-1].windows == 7
+
+
 def test_a_reference_is_not_compared_with_itself():
     start = FLAG._replace(against="start")
     every = [seen(number, refusals=[number > 1] * 50) for number in range(4)]
@@ -475,15 +505,15 @@ def test_the_holdouts_bound_holds_for_shares_and_for_other_scores():
 
 def labelled(losses: list[list[float]]) -> list[Seen]:
     return [
-        seen(number, refusals=[])._replace(losses=np.array(window, dtype=float), wrong=(f"p-{number}",))
+        seen(number, refusals=[False])._replace(losses=np.array(window, dtype=float), wrong=(f"p-{number}",))
         for number, window in enumerate(losses)
     ]
 
 
-def of_labels(losses: list[list[float]]) -> signals.Signal:
+def of_labels(losses: list[list[float]], **changes: object) -> signals.Signal:
     claim = quality.proven("exact_match", np.array([1.0] * 180 + [0.0] * 20), 0.05)
-    every = labelled(losses)
-    return quality.signal(every, claim, quality.track(every, claim, rule()), "", rule())
+    every, terms = labelled(losses), rule(**changes)
+    return quality.signal(every, claim, quality.track(every, claim, terms), "", terms)
 
 
 def test_wrong_answers_to_messages_that_look_as_always_are_found_by_their_labels():
@@ -502,6 +532,15 @@ def test_no_labels_are_never_a_pass():
     assert of_labels([[0.0] * 50, []]).verdict is Verdict.INCONCLUSIVE
     unknown = quality.signal(labelled([[0.0]]), None, None, "it is not here.", rule())
     assert (unknown.verdict, unknown.sentence) == (Verdict.INCONCLUSIVE, "Not measured: it is not here.")
+
+
+def test_labels_that_come_late_are_told_of_the_newest_window_that_has_any():
+    good = [0.0] * 18 + [1.0] * 2
+    found = of_labels([good, good, [], []], together=3)
+    assert (found.verdict, found.n, found.value) == (Verdict.PASS, 20, pytest.approx(0.9))
+    assert found.sentence.endswith("Later predictions than of 2026-10-03 00:00 UTC have no label yet.")
+    unknown = of_labels([good, [], [], []], together=3)
+    assert unknown.sentence == "Not measured: no prediction of the last 3 windows has a label."
 
 
 # --- signals
@@ -568,6 +607,7 @@ def test_cost_is_held_to_its_budget():
     assert over.since == (START + timedelta(days=4)).isoformat()
     assert over.examples[:2] == ("p-5-49", "p-5-48"), "the dearest"
     assert signals.cost([cheap(None)], 1.0, rule()).verdict is Verdict.INCONCLUSIVE
+    assert "no price is set" in signals.cost([cheap(0.0)], 1.0, rule()).sentence, "which is not within any budget"
     assert signals.cost([cheap(5.0)], None, rule()).verdict is Verdict.PASS
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import polars as pl
 import pytest
@@ -55,6 +56,23 @@ def test_a_killed_writer_leaves_the_old_file_and_the_next_writer_cleans_up(tmp_p
     assert len(list(tmp_path.iterdir())) == 2
     files.write_text(path, "new")
     assert [file.read_text() for file in tmp_path.iterdir()] == ["new"]
+
+
+def test_of_two_writers_at_once_neither_takes_the_others_file_away(tmp_path):
+    path = tmp_path / "a.txt"
+    code = (
+        "import sys; from pathlib import Path; from trunkline.clients import files\n"
+        f"with files.replacing(Path({str(path)!r})) as partial:\n"
+        "    partial.write_text('theirs'); print('half', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE) as other:
+        assert other.stdin is not None and other.stdout is not None
+        other.stdout.readline()
+        files.write_text(path, "ours")
+        assert path.read_text() == "ours"
+        other.stdin.close()
+        assert other.wait() == 0
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["theirs"]
 
 
 def test_writing_nothing_is_an_error(tmp_path):

@@ -69,6 +69,7 @@ SETTINGS = {
     "rollout__metrics": {"score": {"kind": "score", "tolerated": 0.0, "margins": [0.1]}},
     "monitor__hours": 0.004,
     "monitor__conversations": {"least": 20, "most": 500},
+    "monitor__first": 3,
     # How long answers take depends on what else this machine does.
     "monitor__tolerated": {"serving": 1.0, "drift": 0.03, "quality": 0.02},
     "monitor__needs": ["provider", "cost"],

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,8 +18,9 @@ import monitored
 import starter
 from browser import Browser
 from monitored import Traffic
-from trunkline import cli
-from trunkline.records.monitoring import Monitoring, Signal
+from trunkline import cli, params
+from trunkline.clients import predictions
+from trunkline.records.monitoring import Begun, Counted, Monitoring, Signal
 from trunkline.verdict import Verdict
 
 RECORD, TEXT, PAGE, FIGURE = (Path(f"reports/monitor.{kind}") for kind in ("json", "md", "html", "svg"))
@@ -48,8 +49,6 @@ def folder(built, nameless, in_tmp) -> Path:
 
 @pytest.fixture
 def traffic(folder) -> Traffic:
-    from trunkline import params
-
     return Traffic(params.load(folder / "params.yaml"), seed=11)
 
 
@@ -225,8 +224,7 @@ def test_labels_of_others_than_the_named_sources_do_not_count(folder, traffic):
     traffic.add(logged.said(first.assignment, source="agent", label="wrong"))
     _, signals, found = monitor(7)
     assert found.labels == 0
-    assert signals["quality/labels"].verdict is Verdict.INCONCLUSIVE
-    assert signals["quality/labels"].sentence == "Not measured: no prediction of the newest window has a label."
+    assert signals["quality/labels"].sentence.endswith("than of 2026-10-07 00:00 UTC have no label yet.")
 
 
 def test_errors_and_latency_are_compared_with_the_releases_first_days(folder, traffic):
@@ -308,14 +306,52 @@ def test_no_traffic_is_not_measured_and_no_pass(folder):
 
 def test_who_answers_is_not_measured_where_nothing_is_left_of_the_first_windows(folder, traffic):
     """As the log keeps them only so long, or no traffic came in them."""
-    with contextlib.closing(sqlite3.connect("log.sqlite")) as log, log:
-        log.execute("DELETE FROM assignment WHERE time < ?", (monitored.START.timestamp() * 1e6 + 3 * 86_400e6,))
+    forget(3)
     traffic.day(6, engine_model="another")
     _, signals, _ = monitor(7)
     one = signals["provider/engine"]
     assert one.verdict is Verdict.INCONCLUSIVE
     assert "the log holds nothing of the release's first windows (3), so whether another is new" in one.sentence
     assert "hold fewer than 100 conversations" in signals["serving/errors"].sentence
+
+
+def test_the_first_windows_are_compared_with_for_longer_than_the_log_keeps_them(folder, traffic, monkeypatch):
+    """Also where a part of them was deleted; a later run does not forget what it cannot read any more."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, zone: tzinfo | None = None) -> datetime:
+            return datetime.fromisoformat(monitored.after(DAYS))
+
+    monkeypatch.setattr("trunkline.operations.monitor.datetime", Clock)
+    cli.main(["monitor"])
+    traffic.day(6, slow=3.0, failing=0.2, engine_model="another")
+    _, there, _ = monitor(7)
+    forget(2)
+    cli.main(["monitor"])
+    assert len(kept()) == 3
+    forget(3)
+    _, signals, _ = monitor(7)
+    for key in ("serving/errors", "serving/latency", "provider/engine"):
+        assert signals[key] == there[key]
+        assert there[key].verdict is Verdict.FAIL
+    assert "c-1" not in json.dumps([one.text() for one in kept()]), "nobody is named"
+    change(folder, "  hours: 24\n", "  hours: 12\n")
+    assert monitor(7)[1]["serving/latency"].verdict is Verdict.INCONCLUSIVE, "other windows than were kept"
+
+
+def forget(days: int) -> None:
+    """Let the log hold nothing of the first days any more."""
+    with contextlib.closing(sqlite3.connect("log.sqlite")) as log, log:
+        until = (monitored.START + timedelta(days=days)).timestamp() * 1e6
+        log.execute("DELETE FROM assignment WHERE time < ?", (until,))
+
+
+def kept() -> tuple[Counted, ...]:
+    """What is kept of the first windows."""
+    with predictions.reading(params.load(Path("params.yaml")).serve.log) as database:
+        found = predictions.remembered(database, monitored.RELEASE, "production", Begun)
+    return () if found is None else found.windows
 
 
 def test_before_the_first_window_has_ended_nothing_is_judged(folder):
@@ -332,10 +368,20 @@ def test_the_first_windows_are_what_serving_is_compared_with(folder):
     assert signals["drift/unknown_words"].verdict is Verdict.PASS
 
 
+def test_the_releases_own_guards_are_watched_whatever_the_working_tree_says(folder, traffic):
+    traffic.day(6)
+    monitored.release("v1.1.0", params={"serve": {"guard": {"pii@1": "flag"}}})
+    monitored.assign("v1.1.0", monitored.START, 2)
+    keys = monitor(7)[1]
+    assert [key for key in keys if key.startswith("serving/guard/")] == ["serving/guard/pii@1"]
+
+
 def test_a_pass_needs_what_params_says_that_it_needs(folder, traffic):
     traffic.day(6)
     assert monitor(7)[0] == 0
     change(folder, "  needs:\n  - serving\n  - drift\n", "  needs:\n  - serving\n  - quality\n")
+    assert monitor(7)[0] == 0, "labels may come late: there are some of the last windows"
+    change(folder, "  together: 7\n", "  together: 1\n")
     assert monitor(7)[0] == 4
 
 

@@ -25,7 +25,7 @@ from trunkline.clients import bundles, files, predictions
 from trunkline.clients.git import tags
 from trunkline.operations import alert
 from trunkline.operations.monitor import asked as asking_now
-from trunkline.records.monitoring import Monitoring, Signal
+from trunkline.records.monitoring import Asked, Monitoring, Signal
 from trunkline.records.release import Manifest
 from trunkline.records.serving import Pin
 from trunkline.records.serving import Provider as Record
@@ -90,7 +90,7 @@ def passes(time: timedelta) -> None:
     with predictions.reading(params.load(Path("params.yaml")).serve.log) as database:
         for version in ("v1.0.0", "v1.1.0", "v1.2.0"):
             name = (f"{releases.MODEL}@{version}", "production")
-            last = predictions.remembered(database, *name)
+            last = predictions.remembered(database, *name, Asked)
             if last is not None:
                 moment = datetime.fromisoformat(last.time) - time
                 predictions.remember(database, *name, last.model_copy(update={"time": moment.isoformat()}))

@@ -306,12 +306,12 @@ def test_of_each_release_and_environment_what_was_asked_last_is_remembered(datab
     predictions.remember(database, "m@v1.0.0", "production", first)
     predictions.remember(database, "m@v1.0.0", "production", second)
     predictions.remember(database, "m@v1.0.0", "canary", first)
-    assert predictions.remembered(database, "m@v1.0.0", "production") == second
-    assert predictions.remembered(database, "m@v1.0.0", "canary") == first
-    assert predictions.remembered(database, "m@v1.1.0", "production") is None
+    assert predictions.remembered(database, "m@v1.0.0", "production", Asked) == second
+    assert predictions.remembered(database, "m@v1.0.0", "canary", Asked) == first
+    assert predictions.remembered(database, "m@v1.1.0", "production", Asked) is None
     with database.engine.begin() as open_:
         open_.execute(sa.text("UPDATE asked SET content = '{}'"))
-    assert predictions.remembered(database, "m@v1.0.0", "production") is None, "of another version of Trunkline"
+    assert predictions.remembered(database, "m@v1.0.0", "production", Asked) is None, "of another version of Trunkline"
 
 
 # The schema
@@ -353,7 +353,7 @@ def test_what_waits_in_a_spool_since_before_confidence_was_kept_is_read():
 def test_a_newer_schema_is_refused_and_nothing_is_changed(tmp_path, database):
     with database.engine.begin() as open_:
         open_.execute(sa.text("UPDATE schema_version SET version_num = '9999'"))
-    with pytest.raises(Error, match="has schema 9999; this version of Trunkline knows up to 0004"):
+    with pytest.raises(Error, match="has schema 9999; this version of Trunkline knows up to 0005"):
         predictions.Log(logged.settings(tmp_path))
 
 

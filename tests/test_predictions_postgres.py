@@ -326,7 +326,7 @@ def test_of_two_monitors_that_remember_at_once_what_they_asked_neither_is_refuse
             waits = pool.submit(predictions.remember, database, "m@v1.0.0", "production", second)
             wait_for(lambda: waiting(database.engine))
         waits.result(60)
-        assert predictions.remembered(database, "m@v1.0.0", "production") == second
+        assert predictions.remembered(database, "m@v1.0.0", "production", Asked) == second
 
 
 def waiting(engine: sa.Engine) -> bool:

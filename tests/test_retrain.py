@@ -223,6 +223,46 @@ def test_an_open_pull_request_with_rows_that_must_go_is_not_merged_by_github_whe
             world.log(logged.said(one, label="dunno", time=labelled.NOW))
         assert run(world)[1] is Verdict.FAIL
     assert pull["auto_merge"] is None
+    why = {"none": "none of its rows", "dirty": "it holds rows that"}[others]
+    assert pull["body"].startswith(f"**A review is needed:** {why}")
+    assert "GitHub merges this" not in pull["body"]
+    assert "### New data" in pull["body"]
+    assert pull["requested_reviewers"] == [{"login": "bob"}]
+
+
+def test_an_open_pull_request_is_held_by_what_happens_after_it_was_opened(world):
+    """Also where a run ended between the hold and the text."""
+    world.label(25)
+    run(world)
+    (pull,) = world.work.pulls
+    monitored(signal("serving/errors"), signal())
+    world.double.fail(422, method="PATCH", path=f"/pulls/{pull['number']}")
+    with pytest.raises(Error):
+        run(world)
+    assert pull["auto_merge"] is None
+    assert run(world)[0].startswith("nothing to do")
+    assert pull["body"].startswith("**A review is needed:** newer data do not mend the alarms serving/errors.")
+    asked = len(world.double.requests)
+    run(world)
+    assert not [one for one in world.double.requests[asked:] if one.method in ("PATCH", "PUT", "DELETE")]
+
+
+def test_an_open_pull_request_whose_text_is_of_other_rows_gets_its_own(world):
+    """A run may end between its push and what it writes about it."""
+    world.label(25)
+    run(world)
+    (pull,) = world.work.pulls
+    world.label(60)
+    world.double.fail(422, method="PATCH", path=f"/pulls/{pull['number']}")
+    with pytest.raises(Error):
+        run(world)
+    assert (len(rows(world)), pull["title"][:13]) == (60, "Retrain on 25")
+    head = world.work.branch(BRANCH)
+    assert run(world)[0].startswith("updated")
+    assert pull["title"].startswith("Retrain on 60")
+    assert "60 new labelled rows" in pull["body"]
+    assert world.work.branch(BRANCH) == head, "nothing is trained anew for a text"
+    assert run(world)[0].startswith("nothing to do")
 
 
 def test_somebody_elses_commits_on_the_branch_are_never_lost(world):

@@ -107,15 +107,18 @@ def unusual(
     reasons = [_sentence(check) for check in found if check.verdict is not Verdict.PASS]
     if monitoring is None:
         reasons.append("the monitor has left no report, so nothing is known of what serves")
-    # After such an alarm a human looks before a model is replaced.
-    strange = [signal.key for signal in alarms(monitoring) if not signal.learnable]
-    if strange:
-        reasons.append(f"newer data do not mend the alarms {', '.join(strange)}")
+    reasons += strange(monitoring)
     if expected is None:
         reasons.append("what training will cost is not known, as no run has left its report")
     elif not expected.hours <= most_hours:
         reasons.append(f"training may take {expected.hours:.3g} GPU hours, and train.max_gpu_hours is {most_hours:g}")
     return reasons
+
+
+def strange(monitoring: Monitoring | None) -> list[str]:
+    """The alarms after which a human looks before a model is replaced, in one sentence; nothing without any."""
+    keys = [signal.key for signal in alarms(monitoring) if not signal.learnable]
+    return [f"newer data do not mend the alarms {', '.join(keys)}"] if keys else []
 
 
 def alarms(monitoring: Monitoring | None) -> list[Signal]:

@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside their name, flushed to disk, then renamed.
 
-A killed writer leaves only ``.<name>.partial-<pid>``, which the next writer of that name removes.
+A killed writer leaves only ``.<name>.partial-<pid>``, which the next writer of that name removes. Of two writers at
+once, each writes its own and the last one's stays.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from trunkline.clients import leftovers
 from trunkline.errors import Error
 from trunkline.records import NUMBER_COLUMNS, TEXT_COLUMNS
 
@@ -33,7 +35,9 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for stale in path.parent.glob(f".{path.name}.partial-*"):
-            remove(stale)
+            # One of another process that is alive is being written.
+            if stale == partial or leftovers.abandoned(stale.name):
+                remove(stale)
         yield partial
         if not partial.exists():
             raise Error(f"nothing was written to {path}", "run the step again with -v")

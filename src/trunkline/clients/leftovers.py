@@ -77,13 +77,14 @@ def stale_files(tree: Path) -> list[Path]:
     """Half-written files of processes that are gone, and DVC's list of who reads and writes what."""
     found = [tree / RWLOCK] if (tree / RWLOCK).is_file() else []
     for folder, names, plain in os.walk(tree):
-        partial = [name for name in (*names, *plain) if _abandoned(name)]
+        partial = [name for name in (*names, *plain) if abandoned(name)]
         found += [Path(folder) / name for name in partial]
         names[:] = [name for name in names if name not in _OTHERS and name not in partial and name != ".dvc"]
     return sorted(found)
 
 
-def _abandoned(name: str) -> bool:
+def abandoned(name: str) -> bool:
+    """Whether a name is of a half-written file whose process is gone."""
     match = _PARTIAL.fullmatch(name)
     if match is None:
         return False

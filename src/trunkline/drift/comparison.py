@@ -1,13 +1,14 @@
 """A window beside its reference: for each thing that is watched, how far it went and whether that is chance."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trunkline.drift import exact
+from trunkline.drift import exact, windows
 from trunkline.drift.exact import Counts
 from trunkline.drift.watched import Watched
 
@@ -15,6 +16,8 @@ from trunkline.drift.watched import Watched
 PART = 0.05
 # Beyond the reference are larger amounts than all but this part of it has.
 FEW = 0.02
+# The window that a row of a reference is of, where that has several.
+WINDOW = "window"
 
 
 class Compared(NamedTuple):
@@ -73,6 +76,24 @@ def values(frame: pl.DataFrame, column: str) -> Values:
     kind = {pl.String: object, pl.Boolean: np.bool_}.get(type(frame.schema[column]), np.float64)
     ids = known["prediction"] if "prediction" in known.columns else known[column]
     return Values(known[column].to_numpy().astype(kind), ids)
+
+
+def parts(table: pl.DataFrame, size: int) -> list[pl.DataFrame]:
+    """A reference, or of one that has windows every ``size`` of them in a row (`windows.runs`)."""
+    if WINDOW not in table.columns:
+        return [table]
+    numbers = table[WINDOW].unique().sort().to_list()
+    return [table.filter(pl.col(WINDOW).is_in(run)) for run in windows.runs(numbers, size)]
+
+
+def nearest(watched: Watched, here: Values, those: Sequence[Values], terms: Terms) -> Compared | None:
+    """The comparison that says the least, with whichever of several references the window is most like.
+
+    That something changed against all of them has a chance of at most the level if nothing changed against one of
+    them, whichever that is (intersection-union test: Berger, Technometrics 1982).
+    """
+    found = [compare(watched, here, there, terms) for there in those]
+    return max((one for one in found if one is not None), key=lambda one: one.p, default=None)
 
 
 def compare(watched: Watched, here: Values, there: Values, terms: Terms) -> Compared | None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import polars as pl
 
 from trunkline.drift import comparison, windows
-from trunkline.drift.comparison import Compared
+from trunkline.drift.comparison import Compared, Values
 from trunkline.drift.observed import Seen
 from trunkline.drift.watched import NAMES, Against, Watched
 from trunkline.records.monitoring import Kind
@@ -73,15 +73,14 @@ def series(
     Args:
         seen: windows in order, none left out.
         watched: what to compare.
-        references: what is there of them; a window that is part of one is not compared with it.
+        references: what is there of them; a window that is part of one is not compared with it. Of one that has
+            windows (`comparison.WINDOW`) each is held against as many as it is itself, those that it is most like.
         rule: see `Rule`.
     """
     found: dict[str, list[Step]] = {one.key: [] for one in watched}
     level = rule.alpha / PARTS / rule.a_month / max(len(watched), 1) / (2 if rule.together > 1 else 1)
     terms = comparison.Terms(rule.least, level, rule.examples)
-    there = {
-        one.key: comparison.values(references[one.against], one.column) for one in watched if one.against in references
-    }
+    there = _References(references)
     for place, one in enumerate(seen):
         recent = seen[max(0, place - rule.together + 1) : place + 1]
         sizes = {against: _size(recent, against, rule) for against in NAMES}
@@ -89,11 +88,11 @@ def series(
         compared: dict[tuple[str, int], Compared] = {}
         for thing in watched:
             size = sizes[thing.against]
-            if thing.key not in there or not size or not one.conversations.height:
+            if thing.against not in references or not size or not one.conversations.height:
                 continue
             for count in {1, size}:
                 here = comparison.values(tables[count], thing.column)
-                result = comparison.compare(thing, here, there[thing.key], terms)
+                result = comparison.nearest(thing, here, there.of(thing, count), terms)
                 if result is not None:
                     compared[thing.key, count] = result
         corrected = _corrected(compared, rule)
@@ -101,6 +100,24 @@ def series(
             before = found[thing.key][-1].alarm if found[thing.key] else False
             found[thing.key].append(_step(thing, compared, corrected, before, rule))
     return found
+
+
+class _References:
+    """The values of references, each looked up once."""
+
+    def __init__(self, tables: Mapping[Against, pl.DataFrame]) -> None:
+        self._tables = tables
+        self._parts: dict[tuple[Against, int], list[pl.DataFrame]] = {}
+        self._values: dict[tuple[str, int], list[Values]] = {}
+
+    def of(self, thing: Watched, count: int) -> list[Values]:
+        """What a number of windows is held against."""
+        place, key = (thing.against, count), (thing.key, count)
+        if place not in self._parts:
+            self._parts[place] = comparison.parts(self._tables[thing.against], count)
+        if key not in self._values:
+            self._values[key] = [comparison.values(table, thing.column) for table in self._parts[place]]
+        return self._values[key]
 
 
 def _size(recent: Sequence[Seen], against: Against, rule: Rule) -> int:
@@ -142,8 +159,12 @@ def _step(
 def _alarms(thing: Watched, one: Compared, own: Compared | None, p: float, rule: Rule) -> bool:
     if p > rule.alpha or abs(one.effect) < rule.tolerated[thing.kind]:
         return False
-    # What is over is no alarm any more, though the last windows together still show it.
-    return own is None or own is one or own.effect * one.effect >= one.effect**2 / 2
+    if own is None or own is one:
+        return True
+    # What is over is no alarm any more, though the last windows together still show it. That is seen beside the first
+    # windows together: the one that the newest is most like may be their worst.
+    gone = own.counts.share - one.counts.reference_share if thing.against == "start" else own.effect
+    return gone * one.effect >= one.effect**2 / 2
 
 
 def since(seen: Sequence[Seen], steps: Sequence[Step]) -> str | None:

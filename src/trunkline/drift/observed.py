@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
+from pydantic import TypeAdapter
 
 from trunkline import faults
 from trunkline.drift.exact import Floats
 from trunkline.drift.watched import GUARD
 from trunkline.drift.windows import Window
+from trunkline.records.monitoring import Counted
 
 # The last digits of an id are drawn at random; the first ones are the time.
 _RANDOM_DIGITS = 12
@@ -39,6 +42,9 @@ class Totals(NamedTuple):
     guards: Mapping[str, float]
 
 
+_TOTALS = TypeAdapter(Totals)
+
+
 class Seen(NamedTuple):
     """A window and what was seen in it.
 
@@ -56,6 +62,41 @@ class Seen(NamedTuple):
     engines: Mapping[tuple[str, str], tuple[str, ...]]
     losses: Floats
     wrong: tuple[str, ...]
+
+
+def kept(one: Seen, columns: Iterable[str]) -> Counted:
+    """A window in numbers, to be kept for longer than its predictions are.
+
+    Args:
+        columns: of its conversations; those that it does not have are left out.
+    """
+    frame = one.conversations
+    return Counted(
+        since=one.window.since.isoformat(),
+        until=one.window.until.isoformat(),
+        totals=_TOTALS.dump_python(one.totals, mode="json"),
+        conversations={name: tuple(frame[name]) for name in columns if name in frame.columns},
+        engines=tuple(sorted(one.engines)),
+        losses=tuple(one.losses.tolist()),
+    )
+
+
+def restored(one: Counted, window: Window) -> Seen:
+    """A window of which only numbers are left; its conversations have names of their own.
+
+    Raises:
+        ValidationError: another version of Trunkline kept them.
+    """
+    frame = pl.DataFrame({name: pl.Series(values) for name, values in one.conversations.items()})
+    names = pl.Series([f"{window.number}-{row}" for row in range(frame.height)], dtype=pl.String)
+    return Seen(
+        window=window,
+        totals=_TOTALS.validate_python(one.totals),
+        conversations=frame.with_columns(names.alias("prediction"), names.alias("unit")),
+        engines=dict.fromkeys(one.engines, ()),
+        losses=np.array(one.losses, dtype=np.float64),
+        wrong=(),
+    )
 
 
 def measured(frame: pl.DataFrame, guards: Iterable[str]) -> pl.DataFrame:

@@ -83,7 +83,9 @@ def track(seen: Sequence[Seen], claim: Proven, rule: Rule) -> Track:
 
 
 def signal(seen: Sequence[Seen], claim: Proven | None, found: Track | None, why: str, rule: Rule) -> Signal:
-    """What the labels say of the newest window; an alarm stands while the capital does.
+    """What the labels say of the newest window that has any, as people need some days.
+
+    An alarm stands while the capital does.
 
     Args:
         seen: windows in order.
@@ -93,18 +95,23 @@ def signal(seen: Sequence[Seen], claim: Proven | None, found: Track | None, why:
         rule: see `Rule`.
     """
     key = "quality/labels"
-    labels = int(seen[-1].losses.size)
     if claim is None or found is None:
-        return unmeasured(key, "quality", labels, why)
-    rate = found.rates[-1]
-    if rate is None or (not labels and rate > rule.alpha):
-        return unmeasured(key, "quality", 0, "no prediction of the newest window has a label.")
+        return unmeasured(key, "quality", int(seen[-1].losses.size), why)
+    rate, recent = found.rates[-1], range(max(0, len(seen) - rule.together), len(seen))
+    newest = next((place for place in reversed(recent) if seen[place].losses.size), None)
+    silent = newest is None or not seen[-1].totals.predictions
+    if rate is None or (silent and rate > rule.alpha):
+        which = "newest window" if len(recent) == 1 else f"last {len(recent)} windows"
+        why = f"no prediction of the {which} has a label." if newest is None else "no conversation came."
+        return unmeasured(key, "quality", 0, why)
     alarm, start = rate <= rule.alpha, _start(found.rates, rule.alpha)
-    places = range(start if alarm else len(seen) - 1, len(seen))
+    places = range(start if alarm or newest is None else newest, len(seen))
     losses = np.concatenate([seen[place].losses for place in places])
     value = 1 - float(losses.mean())
     told = f"{claim.name} is {share(value)} of {number(losses.size)} labelled conversations; on the holdout"
     told += f" {share(claim.value)} of {number(claim.n)} ({change(value - claim.value, None, None, 'points')})."
+    if newest is not None and newest < len(seen) - 1:
+        told += f" Later predictions than of {seen[newest].window.until:%Y-%m-%d %H:%M} UTC have no label yet."
     if alarm:
         told += f" {rate_in_words(rate)}"
     wrong = [id for place in reversed(places) for id in seen[place].wrong]

@@ -108,9 +108,12 @@ def _sentence(thing: Watched, one: Compared, step: Step, rule: Rule) -> str:
     counts, p = one.counts, step.p
     article = "an" if one.told.startswith(("a", "i")) else "a"
     where = "" if step.windows == 1 else f" of the last {step.windows} windows"
+    there = NAMES[thing.against]
+    if thing.against == "start" and step.windows < rule.first:
+        there = f"the most similar of {there}"
     text = (
         f"{share(counts.share)} of {number(counts.size)} conversations{where} have {article} {one.told}; "
-        f"of {number(counts.reference_size)} in {NAMES[thing.against]}, {share(counts.reference_share)} have"
+        f"of {number(counts.reference_size)} in {there}, {share(counts.reference_share)} have"
     )
     if thing.form != "label" and one.effect <= 0:
         return f"{text}: no more than there."
@@ -134,8 +137,12 @@ def cost(seen: Sequence[Seen], budget: float | None, rule: Rule) -> Signal:
     """What predictions cost, against the budget for 1,000 of them."""
     key, totals = "cost/usd_per_1000", seen[-1].totals
     value = totals.usd_per_1000
-    if value is None or totals.conversations < rule.least:
-        why = "the log holds no cost." if value is None else f"{number(totals.conversations)} conversations came."
+    if not value or totals.conversations < rule.least:
+        why = f"{number(totals.conversations)} conversations came."
+        if value is None:
+            why = "the log holds no cost."
+        elif value == 0 and totals.predictions:
+            why = "all predictions cost nothing, as no price is set (usd_per_million of who answers)."
         return unmeasured(key, "cost", totals.predictions, why)
     over = budget is not None and value > budget
     told = "" if budget is None else f"; the budget is {number(budget)}"

@@ -41,6 +41,17 @@ def numbers(count: int, first: int, shown: int) -> list[int]:
     return sorted({*range(min(first, count)), *range(max(0, count - shown), count)})
 
 
+def runs(numbers: Sequence[int], size: int) -> list[list[int]]:
+    """Every so many windows in a row, the first ones behind the last ones again; all, where there are no more.
+
+    What comes and goes with the days of a week is there in one of them as it is in any other so many days, if the
+    windows are a week.
+    """
+    count = len(numbers)
+    starts = range(count if size < count else 1)
+    return [[numbers[(start + place) % count] for place in range(min(size, count))] for start in starts]
+
+
 def began(windows: Sequence[Window], place: int) -> str | None:
     """The start of the window that an alarm goes back to, as it is told.
 

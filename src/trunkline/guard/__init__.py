@@ -17,6 +17,7 @@ from trunkline.guard.decision import (
     guard,
     guard_id,
     identify,
+    named,
     released,
 )
 
@@ -30,5 +31,6 @@ __all__ = [
     "guard",
     "guard_id",
     "identify",
+    "named",
     "released",
 ]

@@ -148,12 +148,17 @@ def released(manifest: Manifest) -> dict[str, str]:
         Error: the manifest does not say, or other guards are registered here by these names.
     """
     name = f"{manifest.model}@{manifest.version}"
-    serve = manifest.params.get("serve")
-    actions = serve.get("guard") if isinstance(serve, dict) else None
-    if not isinstance(actions, dict):
+    guards = named(manifest)
+    if guards is None:
         raise Error(f"the manifest of {name} does not say what guards it", "release it again")
-    guards = {guarded: str(action) for guarded, action in actions.items()}
     if guard_id(guards) != manifest.guard:
         problem = f"{name} was released with other guards than those registered here: {', '.join(guards)}"
         raise Error(problem, "install the version of the code that it was released with")
     return guards
+
+
+def named(manifest: Manifest) -> dict[str, str] | None:
+    """The action of each guard that a manifest names, in order; None where it does not say."""
+    serve = manifest.params.get("serve")
+    actions = serve.get("guard") if isinstance(serve, dict) else None
+    return {name: str(action) for name, action in actions.items()} if isinstance(actions, dict) else None

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from trunkline.records import Record
 from trunkline.verdict import FiniteFloat, Verdict
@@ -81,6 +81,32 @@ class Asked(Record):
 
     time: str
     signals: tuple[Signal, ...]
+
+
+class Counted(Record):
+    """One of a release's first windows, in numbers: nobody's id, and no text.
+
+    Attributes:
+        since: its start, UTC, ISO 8601.
+        until: its end.
+        totals: of all its predictions, in the order of `drift.observed.Totals`.
+        conversations: by what was measured, a value for each conversation drawn; null where there was none.
+        engines: model and fingerprint of who answered, as they said themselves.
+        losses: 1 - score of each labelled conversation.
+    """
+
+    since: str
+    until: str
+    totals: tuple[JsonValue, ...]
+    conversations: dict[str, tuple[bool | float | None, ...]]
+    engines: tuple[tuple[str, str], ...]
+    losses: tuple[float, ...]
+
+
+class Begun(Record):
+    """The first windows of a release, in order."""
+
+    windows: tuple[Counted, ...]
 
 
 class Monitoring(Record):

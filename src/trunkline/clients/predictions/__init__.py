@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trunkline.clients.predictions import moving
-from trunkline.clients.predictions.asked import remember, remembered
 from trunkline.clients.predictions.connection import Unreachable
 from trunkline.clients.predictions.database import FEEDBACK, TEXTS, WINDOW, Database
 from trunkline.clients.predictions.ids import new as new_id
@@ -25,6 +24,7 @@ from trunkline.clients.predictions.log import REJECTED, Log, Status, oldest
 from trunkline.clients.predictions.lookup import erased_until, first_answer, nameless_texts, of_customer
 from trunkline.clients.predictions.many import pieces, said, texts
 from trunkline.clients.predictions.mirrored import PAIRS, pairs
+from trunkline.clients.predictions.remembered import remember, remembered
 from trunkline.clients.predictions.spool import Full
 from trunkline.clients.predictions.tables import microseconds as moment
 from trunkline.errors import Error

@@ -82,6 +82,14 @@ asked = sa.Table(
     sa.Column("environment", sa.Text, primary_key=True),
     sa.Column("content", sa.Text, nullable=False),
 )
+# How a release's first windows were, as JSON, when their predictions are not kept any more.
+begun = sa.Table(
+    "begun",
+    metadata,
+    sa.Column("release", sa.Text, primary_key=True),
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
+)
 
 Kind = TypeVar("Kind", bound=Record)
 Row = dict[str, Any]

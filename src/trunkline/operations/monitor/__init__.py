@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trunkline import moments
 from trunkline.clients import files, project
-from trunkline.operations.monitor import asked, looking, page, served, sheet, shown
+from trunkline.operations.monitor import asked, beginning, looking, page, served, sheet, shown
 from trunkline.params import Params
 from trunkline.verdict import Verdict
 
@@ -29,6 +29,8 @@ def run(params: Params, until: str | None = None) -> tuple[str, Verdict]:
     release = served.find(params.project.name, params.monitor.environment, moment)
     looked = looking.look(params, release, moment)
     if until is None:
+        name = (release.name, params.monitor.environment)
+        beginning.keep(params.serve.log, name, looked.start, looked.watched)
         looked = asked.add(looked, params, moment)
     context = shown.build(looked, params)
     files.write_text(TEXT, shown.markdown(context))

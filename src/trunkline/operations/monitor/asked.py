@@ -50,7 +50,7 @@ def _found(looked: Looked, params: Params, moment: datetime, temporary: Path) ->
 
         def known() -> Asked | None:
             """What was found in this period already."""
-            last = predictions.remembered(database, release, environment)
+            last = predictions.remembered(database, release, environment, Asked)
             now = asked.period(moment, a_month)
             return last if last is not None and asked.period(moments.parse(last.time), a_month) == now else None
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from trunkline import guard
 from trunkline.clients import predictions
 from trunkline.drift import features, judging, quality, signals, watched, windows
 from trunkline.drift.judging import Rule, Step
@@ -13,7 +14,7 @@ from trunkline.drift.observed import Seen
 from trunkline.drift.quality import Track
 from trunkline.drift.watched import Against, Watched
 from trunkline.drift.windows import Window
-from trunkline.operations.monitor import judge, reading, reference
+from trunkline.operations.monitor import beginning, judge, reading, reference
 from trunkline.operations.monitor.reading import Ruler
 from trunkline.operations.monitor.reference import Reference
 from trunkline.operations.monitor.served import Served
@@ -52,7 +53,9 @@ def look(params: Params, release: Served, until: datetime) -> Looked:
         Error: the log is not there or does not answer, or a scorer or transform fails.
     """
     settings, rule = params.monitor, rule_of(params)
-    guards = tuple(params.serve.guard)
+    # The gateway has those of the release, whatever this working tree says by now.
+    released = guard.named(release.manifest)
+    guards = tuple(params.serve.guard if released is None else released)
     known = reference.gather(release.manifest, params)
     ruler = Ruler(release.name, release.manifest.task, known.known, guards, until, params)
     things = watched.everything(settings.features, release.manifest.task.answer, guards)
@@ -63,6 +66,7 @@ def look(params: Params, release: Served, until: datetime) -> Looked:
     ]
     with predictions.reading(params.serve.log) as database:
         every = [reading.window(database, ruler, one) for one in chosen]
+        every = beginning.restore(database, (release.name, settings.environment), every, rule.first)
         if not every:
             return _too_early(params, release, things, windows.at(release.since, 0, settings.hours))
         judged = judge.look(database, every, ruler, rule.first)
@@ -113,8 +117,7 @@ def _recorded(release: Served) -> str | None:
 def _tables(known: Reference, start: Sequence[Seen]) -> dict[Against, pl.DataFrame]:
     tables = dict(known.tables)
     if start:
-        rows = pl.concat([one.conversations for one in start], how="diagonal_relaxed")
-        tables["start"] = rows.unique("unit", keep="first", maintain_order=True)
+        tables["start"] = beginning.table(start)
     return tables
 
 

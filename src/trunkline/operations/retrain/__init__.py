@@ -83,7 +83,7 @@ def run(params: Params, reason: str | None = None, wait: Callable[[float], None]
         if job.pull is None and count < least:
             return _few(gathered, least), Verdict.INCONCLUSIVE
         if job.pull is not None and not count:
-            _hold(job)
+            _hold(job, "none of its rows may be used any more")
             raise Error(f"none of the rows of {job.pull.url} may be used any more", "close it and delete its branch")
         return _judged(job, made, gathered, monitoring)
 
@@ -140,10 +140,13 @@ def _judged(job: _Job, made: Tree, gathered: Gathered, monitoring: Monitoring | 
     where = proposal.branch(BRANCHES + name, job.base[1])
     partition = f"{params.data.folder}/{name}.jsonl"
     before = proposal.text(where, partition)
+    finished = job.pull is not None and LABEL in job.pull.labels and evidence.tells(job.pull.body, before)
     # A commit keeps what became too old since; some does with every hour, and each new commit is a training.
     before = retraining.less(before, incoming.aged(params, made.layout, before, job.now))
-    finished = job.pull is not None and LABEL in job.pull.labels
     if job.pull and finished and not retraining.worth(before, gathered.text, params.retrain.min_rows):
+        now_strange = retraining.strange(monitoring) + _refused(job)
+        if now_strange:
+            _hold(job, "; ".join(now_strange))
         said = f"nothing to do: {job.pull.url} holds what was collected, but for fewer rows than are worth a training"
         return said, Verdict.PASS
     report, changes = tree.judge(params, made, name, gathered.text)
@@ -153,7 +156,7 @@ def _judged(job: _Job, made: Tree, gathered: Gathered, monitoring: Monitoring | 
     _tell(job, name, evidence.refusal(gathered, failures) if failures else None)
     if failures:
         if retraining.outdated(before, gathered.text):
-            _hold(job)
+            _hold(job, "it holds rows that may not be used any more, and what came besides is not fit")
         return "\n".join(["the new rows are not fit to train on", *failures]), Verdict.FAIL
     cost = retraining.cost(made.trained, report, f"{name}.jsonl", params.retrain.usd_per_gpu_hour)
     pinned = params.production.pinned if params.production.pinned in changes else None
@@ -172,17 +175,31 @@ def _judged(job: _Job, made: Tree, gathered: Gathered, monitoring: Monitoring | 
     return proposal.make(job.github, job.pull, job.base, wanted), Verdict.PASS
 
 
-def _hold(job: _Job) -> None:
-    """Let GitHub not merge the open pull request by itself: it holds rows that must not be there, and keeps them."""
-    if job.pull is not None and job.pull.merges:
-        job.github.pulls.hold(job.pull.node)
+def _hold(job: _Job, why: str) -> None:
+    """Let GitHub not merge the open pull request by itself, which stays as it is otherwise, and ask people."""
+    pull = job.pull
+    if pull is None:
+        return
+    if pull.merges:
+        job.github.pulls.hold(pull.node)
+    text = evidence.held(pull.body, job.base[0], why)
+    if text != pull.body:
+        # The text last: while it promises a merge, the next run does all of this again.
+        proposal.ask(job.github, pull, job.params.retrain.reviewers)
+        job.github.pulls.edit(pull.number, pull.title, text)
 
 
 def _reasons(job: _Job, found: Evidence) -> list[str]:
     """Why GitHub must not merge it by itself, what is wrong before what is only so set."""
     reasons = retraining.unusual(found.checks, found.monitoring, found.cost, job.params.train.max_gpu_hours)
-    if found.silent:
-        reasons.append(f"the checks of a pull request of {found.silent} do not start by themselves")
+    return reasons + _refused(job)
+
+
+def _refused(job: _Job) -> list[str]:
+    """Why GitHub must not merge whatever there is."""
+    reasons = []
+    if job.login == SILENT:
+        reasons.append(f"the checks of a pull request of {SILENT} do not start by themselves")
     if not job.params.retrain.auto_merge:
         reasons.append("retrain.auto_merge is false")
     elif GATE not in job.github.settings.required(job.base[0]):

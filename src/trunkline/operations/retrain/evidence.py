@@ -1,5 +1,6 @@
 """What the pull request and the issue say: what drifted, what is new, what it will cost, and why a human is asked."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -73,7 +74,31 @@ def body(evidence: Evidence, tree: Tree, gathered: Gathered, reasons: Sequence[s
         cost=_told(evidence.cost),
         pinned=evidence.pinned,
     )
-    return excerpt.fit(text.strip(), _MOST, "\n\nThe rest is longer than GitHub allows here.")
+    shown = excerpt.fit(text.strip(), _MOST, "\n\nThe rest is longer than GitHub allows here.")
+    return f"{shown}\n\n{_mark(gathered.text)}"
+
+
+def tells(text: str, partition: str) -> bool:
+    """Whether a pull request's text is about this partition: a run may end between its push and the text."""
+    return _mark(partition) in text
+
+
+def held(text: str, base: str, why: str) -> str:
+    """A pull request's text that does not promise any more that GitHub merges it.
+
+    Args:
+        base: the branch that it is for.
+        why: GitHub does not.
+    """
+    return text.replace(_merge(base, []), _merge(base, [why]), 1)
+
+
+def _merge(base: str, reasons: Sequence[str]) -> str:
+    return words.template("retrain_merge.md.j2").render(base=base, reasons=reasons).strip()
+
+
+def _mark(partition: str) -> str:
+    return f"<!-- trunkline retrain {hashlib.sha256(partition.encode()).hexdigest()} -->"
 
 
 def refusal(gathered: Gathered, failures: Sequence[str]) -> str:

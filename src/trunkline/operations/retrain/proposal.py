@@ -1,7 +1,8 @@
 """The one pull request: its branch, and what is on it.
 
-The order is what a kill at any moment leaves repairable: the branch, the pull request, what is asked of whom, and the
-label last. A pull request without its label is dressed again by the next run.
+The order is what a kill at any moment leaves repairable: the branch, the pull request, what is asked of whom, the text
+and the label. A pull request without its label, or whose text is of another partition than its branch holds, is dressed
+again by the next run.
 """
 
 import logging
@@ -103,6 +104,16 @@ def make(github: GitHub, pull: Pull | None, base: tuple[str, str], wanted: Propo
     return "\n".join([f"{done} {dressed.url}: {wanted.title}", *_dress(github, dressed, wanted, figure)])
 
 
+def ask(github: GitHub, pull: Pull, reviewers: Sequence[str]) -> None:
+    """Request reviews; whom GitHub does not ask is told."""
+    if not reviewers:
+        return
+    try:
+        github.pulls.ask(pull.number, reviewers)
+    except Error as error:
+        logger.warning("retrain  nobody was asked for a review: %s (%s)", error.problem, error.hint)
+
+
 def _push(wanted: Proposal, base: str) -> str:
     """Let the branch be the merged commit and one commit on it, unless it already says the same; its commit.
 
@@ -130,23 +141,15 @@ def _dress(github: GitHub, pull: Pull, wanted: Proposal, figure: str | None) -> 
             github.pulls.merge_when_ready(pull.node)
         except Error as error:
             reasons.append(error.problem)
-    github.pulls.edit(pull.number, wanted.title, wanted.body(reasons, figure))
     if reasons:
         done.append(f"a review is needed: {'; '.join(reasons)}")
-        _ask(github, pull, wanted.reviewers)
+        ask(github, pull, wanted.reviewers)
     else:
         done.append("GitHub merges it as soon as all that is required has passed")
+    # By the text the next run sees that nothing is missing.
+    github.pulls.edit(pull.number, wanted.title, wanted.body(reasons, figure))
     github.pulls.label(pull.number, LABEL)
     return done
-
-
-def _ask(github: GitHub, pull: Pull, reviewers: Sequence[str]) -> None:
-    if not reviewers:
-        return
-    try:
-        github.pulls.ask(pull.number, reviewers)
-    except Error as error:
-        logger.warning("retrain  nobody was asked for a review: %s (%s)", error.problem, error.hint)
 
 
 def _is_own(made: log.Made) -> bool:
