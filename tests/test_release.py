@@ -30,8 +30,9 @@ from trunkline.clients.hub import upload
 from trunkline.errors import Error
 from trunkline.operations import release
 from trunkline.operations.release import comparing, contents, registering
-from trunkline.records import Base, Production, Report
+from trunkline.records import Base, Bundle, Production, Report
 from trunkline.records.release import Approval, Decision, Manifest, message
+from trunkline.stages import compare
 from trunkline.verdict import Check, Verdict
 
 MODEL = "support-triage"
@@ -498,11 +499,11 @@ def test_a_pipeline_that_lost_a_stage_is_refused_though_dvc_has_nothing_to_run(o
     assert "would run again" not in text
 
 
-def judged(verdict: Verdict) -> None:
-    """Let the gate have said this."""
-    report = Report.read(Path("reports/compare.json"))
+def judged(verdict: Verdict, step: str = "compare") -> None:
+    """Let a report say this, with its hash in dvc.lock."""
+    report = Report.read(Path(f"reports/{step}.json"))
     check = Check(name="gate.margin", verdict=verdict, value=0.0, limit=0.0, message="as the test wants")
-    merged.record(Path(), Report.of("compare", (check,), report.metrics, report.details))
+    merged.record(Path(), Report.of(step, (check,), report.metrics, report.details))
 
 
 def test_a_failed_candidate_is_never_released(origin, runner):
@@ -510,27 +511,74 @@ def test_a_failed_candidate_is_never_released(origin, runner):
     refused(origin, "gate.margin: as the test wants", "not released (fail)", verdict=Verdict.FAIL)
 
 
-@pytest.mark.parametrize("verdict", [Verdict.PASS, Verdict.INCONCLUSIVE])
-def test_a_comparison_that_was_written_by_hand_is_refused_though_dvc_lock_records_it(origin, runner, verdict):
-    judged(verdict)
+@pytest.mark.parametrize(
+    ("step", "source", "verdict"),
+    [
+        ("data", "the raw data", Verdict.PASS),
+        ("features", "the examples", Verdict.PASS),
+        ("compare", "the answers of both models", Verdict.PASS),
+        ("compare", "the answers of both models", Verdict.INCONCLUSIVE),
+    ],
+)
+def test_a_report_that_was_written_by_hand_is_refused_though_dvc_lock_records_it(origin, runner, step, source, verdict):
+    judged(verdict, step)
     merged.commit(runner, "a report of somebody's own")
-    with pytest.raises(Error, match="reports/compare.json is not what the answers of both models say: "):
+    with pytest.raises(Error, match=f"reports/{step}.json is not what {source} say: ") as caught:
         run(by="grace", reason="I looked at it")
+    assert f"`dvc repro --pull --force --single-item {step}`" in caught.value.hint
     assert released(origin) == []
 
 
-def test_answers_that_the_comparison_is_not_of_are_refused(origin, runner, built, remote, tmp_path):
-    """Predictions of another run, with their hash in dvc.lock and their objects in the remote."""
+@pytest.fixture
+def forger(built, runner, remote, tmp_path) -> Path:
+    """A working copy with everything that a run left, which writes the remote of this test alone."""
     work = Path(shutil.copytree(built.work, tmp_path / "work"))
-    finished.predict(work, "candidate", finished.share(merged.COUNT, 0.60, seed=3))
-    (work / ".dvc/config").write_bytes((runner / ".dvc/config").read_bytes())
     (work / ".dvc/config.local").write_bytes((runner / ".dvc/config.local").read_bytes())
+    return work
+
+
+def merge_forged(runner: Path, work: Path) -> None:
+    """Merge dvc.lock and reports of a working copy, whose objects are pushed: to DVC all of it is as it was run."""
     with contextlib.chdir(work), Repo() as repo:
         repo.commit(force=True)
     merged.push(work)
     shutil.copyfile(work / "dvc.lock", "dvc.lock")
-    merged.commit(runner, "other answers")
+    shutil.copytree(work / "reports", "reports", dirs_exist_ok=True)
+    merged.commit(runner, "another run, it says")
+
+
+def test_answers_that_the_comparison_is_not_of_are_refused(origin, runner, forger):
+    """Predictions of another run, with their hash in dvc.lock and their objects in the remote."""
+    count = files.read_parquet(forger / "data/holdout.parquet", "").height
+    finished.predict(forger, "candidate", finished.share(count, 0.60, seed=3))
+    merge_forged(runner, forger)
     with pytest.raises(Error, match="is not what the answers of both models say: verdict is 'pass', not 'fail'"):
+        run()
+    assert released(origin) == []
+
+
+def test_a_holdout_that_is_not_of_the_raw_data_is_refused_though_the_comparison_is_of_it(origin, runner, forger):
+    """Whoever may choose what the candidate is asked needs no better candidate."""
+    path = forger / "data/holdout.parquet"
+    frame = files.read_parquet(path, "")
+    files.write_table(path, frame.with_columns(answer=frame["answer"].sort()))
+    for side, right in (("production", 0.5), ("candidate", 1.0)):
+        finished.predict(forger, side, finished.share(frame.height, right, seed=4))
+    with contextlib.chdir(forger):
+        compare.run(params.load(Path("params.yaml")))
+    merge_forged(runner, forger)
+    with pytest.raises(Error, match="data/holdout.parquet is not what the raw data make"):
+        run()
+    assert released(origin) == []
+
+
+def test_a_candidate_that_was_trained_for_another_task_is_refused(origin, runner, forger):
+    path = forger / "models/candidate/bundle.json"
+    bundle = Bundle.read(path)
+    task = bundle.task.model_copy(update={"template": "{% block user %}{{ message }}!{% endblock %}"})
+    files.write_text(path, bundle.model_copy(update={"task": task}).text())
+    merge_forged(runner, forger)
+    with pytest.raises(Error, match="models/candidate is not for the task of this prompt, these transforms and data"):
         run()
     assert released(origin) == []
 

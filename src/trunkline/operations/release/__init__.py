@@ -68,7 +68,7 @@ def _prove(params: Params, approval: Approval | None, commit: str, state: Model,
         fetched = folder / "contents"
         fetched.mkdir()
         gathered = contents.gather(tree, fetched, params, objects.place())
-    comparing.check(gathered.compared, params, judged.reports["compare"])
+        comparing.check(tree, fetched, gathered, params, judged.reports)
     facts = manifest.facts(commit, judged, gathered, params, approval)
     return Proven(commit, facts, gathered, judged.reports["compare"])
 
