@@ -16,7 +16,7 @@ import starter
 from trunkline import params
 from trunkline.clients import files
 from trunkline.clients.weights import identify
-from trunkline.records import Base, Report, Task
+from trunkline.records import Base, Production, Report, Task
 from trunkline.stages import compare, data, features
 
 COUNT = 240
@@ -43,10 +43,14 @@ def build(folder: Path, base: Path | None = None, adapter: Path | None = None, *
     for name in (".gitignore", "requirements.lock"):
         shutil.copyfile(starter.ROOT / name, work / name)
     starter.inputs(work)
+    # No partition is new, so that none is compared: every process would load scipy for it.
+    known = ("2026-07.jsonl", "2026-08.jsonl")
+    pin = Production(release=None, revision=None, weights=None, partitions=known)
+    files.write_text(work / "data/production.json", pin.text())
     pipeline(work)
     starter.write_rows(work / "data/raw/2026-07.jsonl", starter.rows(COUNT))
-    known = {"evaluate__scorers": ["exact_match", "valid_json", "nll"], "features__holdout": 0.7}
-    starter.settings(work, **known | changes)
+    own = {"evaluate__scorers": ["exact_match", "valid_json", "nll"], "features__holdout": 0.7}
+    starter.settings(work, **own | changes)
     models(work, base)
     Repo.init(str(work)).close()
     # What `dvc remote add --default` writes.
