@@ -17,7 +17,8 @@ def test_what_is_made_again_is_what_the_stage_wrote(tmp_path, monkeypatch):
     rows = starter.rows(30)
     rows[3]["message"] += ", write to ann@example.org"
     rows[4]["intent"] = "no such thing"
-    starter.write_rows(Path("data/raw/2026-07.jsonl"), [*rows, rows[0]])
+    repeated = {**rows[0], "id": "m-again"}
+    starter.write_rows(Path("data/raw/2026-07.jsonl"), [*rows, repeated])
     settings = starter.settings(tmp_path, data__limits__rejected={"pass": 0.5, "fail": 0.6})
     data.run(settings)
     raw = tables.read(Path("data/raw"), examples.columns(settings.data))

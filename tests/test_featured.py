@@ -14,7 +14,7 @@ from trunkline.stages import features
 def test_what_is_made_again_is_what_the_stage_wrote(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     starter.inputs(tmp_path)
-    settings = starter.settings(tmp_path, features__holdout=0.4, features__canaries=2, data__answer__allowed={})
+    settings = starter.settings(tmp_path, features__holdout=0.4)
     rows = starter.examples(tmp_path)
     features.run(settings)
     made = featured.feature(rows, project.prompt(settings.features.prompt), settings)
