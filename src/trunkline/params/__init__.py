@@ -95,4 +95,5 @@ def _mistake(path: Path, detail: ErrorDetails) -> str:
     shown = repr(detail["input"])
     if len(shown) > 60:
         shown = shown[:57] + "..."
-    return f"{path}: {where}: {detail['msg']} (got {shown})"
+    said = detail["msg"].removeprefix("Value error, ")
+    return f"{path}: {where}: {said} (got {shown})"

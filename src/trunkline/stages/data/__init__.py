@@ -27,11 +27,11 @@ def run(params: Params) -> None:
     """Read, check, mask and deduplicate the partitions; write the examples unless a limit is broken.
 
     Raises:
-        Error: a partition cannot be read, a limit's ``fail`` is exceeded, or no example is left.
+        Error: the folder is a link, a partition cannot be read, a limit's ``fail`` is exceeded, or no example is left.
     """
     settings = params.data
     production = Production.read(Path(params.production.pinned))
-    raw = tables.read(Path(settings.folder), examples.columns(settings))
+    raw = tables.read(files.unlinked(Path(settings.folder)), examples.columns(settings))
     found = examples.examine(raw.rows, raw.unreadable, settings, production.partitions)
     report = found.report
     files.write_table(REJECTED, found.rejected)
