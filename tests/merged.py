@@ -16,8 +16,8 @@ import starter
 from trunkline import params
 from trunkline.clients import files
 from trunkline.clients.weights import identify
-from trunkline.records import Base, Report
-from trunkline.stages import compare
+from trunkline.records import Base, Production, Report, Task
+from trunkline.stages import compare, data, features
 
 COUNT = 240
 SOURCE = "src/trunkline/scoring.py"
@@ -43,9 +43,14 @@ def build(folder: Path, base: Path | None = None, adapter: Path | None = None, *
     for name in (".gitignore", "requirements.lock"):
         shutil.copyfile(starter.ROOT / name, work / name)
     starter.inputs(work)
+    # No partition is new, so that none is compared: every process would load scipy for it.
+    known = ("2026-07.jsonl", "2026-08.jsonl")
+    pin = Production(release=None, revision=None, weights=None, partitions=known)
+    files.write_text(work / "data/production.json", pin.text())
     pipeline(work)
-    starter.write_rows(work / "data/raw/2026-07.jsonl", starter.rows(40))
-    starter.settings(work, **{"evaluate__scorers": ["exact_match", "valid_json", "nll"], **changes})
+    starter.write_rows(work / "data/raw/2026-07.jsonl", starter.rows(COUNT))
+    own = {"evaluate__scorers": ["exact_match", "valid_json", "nll"], "features__holdout": 0.7}
+    starter.settings(work, **own | changes)
     models(work, base)
     Repo.init(str(work)).close()
     # What `dvc remote add --default` writes.
@@ -90,7 +95,8 @@ def train(work: Path, weights: str, adapter: Path | None = None) -> None:
         (folder / name).write_bytes(content if adapter is None else (adapter / name).read_bytes())
     hashes = {name: files.sha256(folder / name) for name in contents}
     trained_on = files.sha256(work / "data/train.parquet")
-    finished.bundle(work, "candidate", **_made_on(work / "models/base"), weights=hashes, trained_on=trained_on)
+    known = {"weights": hashes, "trained_on": trained_on, "task": Task.read(work / "data/task.json")}
+    finished.bundle(work, "candidate", **_made_on(work / "models/base"), **known)
 
 
 def _made_on(base: Path) -> dict[str, object]:
@@ -101,15 +107,15 @@ def _made_on(base: Path) -> dict[str, object]:
 def run(work: Path, weights: str = "first candidate", right: float = 0.95, adapter: Path | None = None) -> None:
     """What `dvc repro` leaves: data, models, reports and dvc.lock; the candidate is right in such a share."""
     settings = params.load(work / "params.yaml")
-    starter.examples(work)
-    files.write_table(work / "data/rejected.parquet", pl.DataFrame({"reason": ["none"]}))
-    frame = finished.holdout(work, COUNT)
-    files.write_table(work / "data/train.parquet", frame.with_columns(pl.lit(weights).alias("partition")))
+    with contextlib.chdir(work):
+        data.run(settings)
+        features.run(settings)
+    count = pl.read_parquet(work / "data/holdout.parquet").height
     train(work, weights, adapter)
-    finished.predict(work, "production", finished.share(COUNT, 0.70, seed=1))
-    finished.predict(work, "candidate", finished.share(COUNT, right, seed=2))
-    finished.reports(work)
-    for name in ("reports/data.md", "reports/train/plots/metrics/loss.tsv", "reports/train/metrics.json"):
+    finished.predict(work, "production", finished.share(count, 0.70, seed=1))
+    finished.predict(work, "candidate", finished.share(count, right, seed=2))
+    finished.reports(work, ("base", "production", "train", "evaluate"))
+    for name in ("reports/train/plots/metrics/loss.tsv", "reports/train/metrics.json"):
         files.write_text(work / name, json.dumps({"step": 1}))
     with contextlib.chdir(work):
         compare.run(settings)

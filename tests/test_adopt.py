@@ -129,7 +129,7 @@ def test_a_branch_that_has_moved_on_is_superseded_and_keeps_its_commit(base, hea
 
 def test_a_branch_that_is_gone_is_superseded(base, head):
     starter.git(base, "push", "-q", "origin", f":refs/heads/{pr.BRANCH}")
-    assert run(base, head).startswith("superseded")
+    assert run(base, head) == f"superseded: origin has no branch {pr.BRANCH}: it is gone, or was not pushed yet"
 
 
 def test_by_default_it_is_the_commit_and_branch_checked_out_here(base, head, capsys):

@@ -69,6 +69,18 @@ def test_good_data_become_examples(project):
     assert set(verdicts(report)) == set(starter.settings(project).data.limits.__class__.model_fields)
 
 
+def test_a_linked_folder_is_refused_and_linked_partitions_as_dvc_makes_them_are_read(project):
+    months("2026-07")
+    Path("data/raw").rename("elsewhere")
+    Path("data/raw").symlink_to(Path("elsewhere").absolute())
+    with pytest.raises(Error, match="data/raw is a link to /.*/elsewhere, and no commit holds what is there"):
+        run(project)
+    Path("data/raw").unlink()
+    Path("data/raw").mkdir()
+    Path("data/raw/2026-07.jsonl").symlink_to(Path("elsewhere/2026-07.jsonl").absolute())
+    assert run(project)[0].height == 60
+
+
 def test_every_rejected_row_is_stored_masked_with_its_line_and_all_its_reasons(project):
     made = starter.rows(60)
     made[4] |= {"message": None, "urgency": "soon"}

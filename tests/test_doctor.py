@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 
 import github_double
 import starter
@@ -88,6 +89,20 @@ def test_no_gpu_is_no_mistake_and_a_broken_driver_is_one(in_tmp, monkeypatch):
 
     monkeypatch.setattr(machine, "gpus", broken)
     assert named(machine_check.check(), "gpu") == ("gpu", FAIL, "nvidia-smi failed", "install the driver")
+
+
+def test_a_stage_whose_shell_would_outlive_dvc_is_named_with_the_line_to_write(in_tmp):
+    assert "stages" not in verdicts(machine_check.check()), "without a pipeline there is none"
+    Path("dvc.yaml").write_text("stages: [")
+    assert "stages" not in verdicts(machine_check.check())
+    Path("dvc.yaml").write_bytes((starter.ROOT / "dvc.yaml").read_bytes())
+    assert named(machine_check.check(), "stages").verdict is PASS
+    own = {"mine": {"cmd": ["./trunk", "python own.py"]}, "each": {"foreach": ["a"], "do": {"cmd": "own ${item}"}}}
+    stages = {"train": {"cmd": ".venv/bin/trunkline train"}, "data": {"cmd": ["exec trunkline data"]}, **own}
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    found = named(machine_check.check(), "stages")
+    assert (found.verdict, found.fix) == (FAIL, "in dvc.yaml: cmd: exec .venv/bin/trunkline train")
+    assert found.found.startswith("train: ")
 
 
 # Git.

@@ -44,6 +44,19 @@ def test_head_is_the_full_commit(commit):
     assert len(commit) == 40
 
 
+def test_a_clone_of_another_user_is_an_error_with_gits_own_remedy_and_no_empty_one(tree, commit, monkeypatch):
+    """As in a container that runs as root: Git itself is made to believe it, by the variable of its own tests."""
+    for name, value in (("GLOBAL", "/dev/null"), ("NOSYSTEM", "1")):
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(Error, match="dubious ownership") as caught:
+        git.head()
+    assert caught.value.hint == f"git config --global --add safe.directory {tree.resolve()}"
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tree / "user"))
+    subprocess.run(caught.value.hint.split(), check=True)
+    assert git.head() == commit
+
+
 def test_a_clean_tree_is_not_dirty_and_a_change_or_a_new_file_is(tree, commit):
     assert not git.dirty()
     (tree / "new.py").write_text("x")

@@ -82,7 +82,7 @@ def test_promotions_go_forward_and_each_records_what_it_followed():
     assert Decision.of(tags[-1]).previous == "v1.0.0"
     with pytest.raises(Error, match="v1.0.0 cannot be promoted to production: production has served v1.1.0") as caught:
         after(tags, decision("v1.0.0"))
-    assert "there is none yet; to go back: `trunkline rollback --to v1.0.0`" in caught.value.hint
+    assert "there is none yet; to go back: `trunkline rollback --to v1.0.0 --reason TEXT`" in caught.value.hint
 
 
 def test_promoting_what_serves_changes_nothing():

@@ -23,15 +23,16 @@ from merged import Places
 from test_remote import small_disk
 from test_signing import key_pair
 from trunkline import cli, identity, params
-from trunkline.clients import bundles, dvc, files, pipeline, process, signing
+from trunkline.clients import bundles, dvc, files, process, signing
 from trunkline.clients.dvc import objects, stored
 from trunkline.clients.git import branches, tags
 from trunkline.clients.hub import upload
 from trunkline.errors import Error
 from trunkline.operations import release
-from trunkline.operations.release import comparing, contents, registering
-from trunkline.records import Base, Production, Report
+from trunkline.operations.release import comparing, registering
+from trunkline.records import Base, Bundle, Production, Report
 from trunkline.records.release import Approval, Decision, Manifest, message
+from trunkline.stages import compare
 from trunkline.verdict import Check, Verdict
 
 MODEL = "support-triage"
@@ -143,7 +144,10 @@ def test_any_machine_gets_the_bundle_back_by_the_hash_in_the_tag(origin, runner,
     assert names == {"adapter_model.safetensors", "adapter_config.json", "bundle.json", "manifest.json", "README.md"}
     card = (tmp_path / "deployer/bundle/README.md").read_text()
     assert card.startswith("---\nlibrary_name: peft\n")
-    assert "| exact_match | 69.2 % | 92.5 % | +23.3 points (+18.5 to +30.6) | 2.0 % |" in card
+    row = next(line.split(" | ") for line in card.splitlines() if line.startswith("| exact_match |"))
+    scores = found.scores["exact_match"]
+    assert row[1:3] == [f"{100 * scores[side]:.1f} %" for side in ("production", "candidate")]
+    assert (row[3].startswith("+"), row[4]) == (True, "2.0 % |")
     assert found.commit in card
     assert found.data["data/train.parquet"].sha256 in card
 
@@ -472,7 +476,7 @@ def test_a_raw_partition_that_dvc_lock_does_not_know_is_stale(origin, runner):
 
 def test_a_report_that_was_edited_by_hand_is_stale(origin, runner):
     path = Path("reports/compare.json")
-    path.write_text(path.read_text().replace('"units": 80', '"units": 81', 1))
+    path.write_text(path.read_text().replace('"unit": "conversation"', '"unit": "customer"', 1))
     refused(origin, "compare would run again")
 
 
@@ -498,11 +502,11 @@ def test_a_pipeline_that_lost_a_stage_is_refused_though_dvc_has_nothing_to_run(o
     assert "would run again" not in text
 
 
-def judged(verdict: Verdict) -> None:
-    """Let the gate have said this."""
-    report = Report.read(Path("reports/compare.json"))
+def judged(verdict: Verdict, step: str = "compare") -> None:
+    """Let a report say this, with its hash in dvc.lock."""
+    report = Report.read(Path(f"reports/{step}.json"))
     check = Check(name="gate.margin", verdict=verdict, value=0.0, limit=0.0, message="as the test wants")
-    merged.record(Path(), Report.of("compare", (check,), report.metrics, report.details))
+    merged.record(Path(), Report.of(step, (check,), report.metrics, report.details))
 
 
 def test_a_failed_candidate_is_never_released(origin, runner):
@@ -510,27 +514,69 @@ def test_a_failed_candidate_is_never_released(origin, runner):
     refused(origin, "gate.margin: as the test wants", "not released (fail)", verdict=Verdict.FAIL)
 
 
-@pytest.mark.parametrize("verdict", [Verdict.PASS, Verdict.INCONCLUSIVE])
-def test_a_comparison_that_was_written_by_hand_is_refused_though_dvc_lock_records_it(origin, runner, verdict):
-    judged(verdict)
+@pytest.mark.parametrize(
+    ("step", "source"),
+    [("data", "the raw data"), ("features", "the examples"), ("compare", "the answers of both models")],
+)
+def test_a_report_that_was_written_by_hand_is_refused_though_dvc_lock_records_it(origin, runner, step, source):
+    judged(Verdict.PASS, step)
     merged.commit(runner, "a report of somebody's own")
-    with pytest.raises(Error, match="reports/compare.json is not what the answers of both models say: "):
+    with pytest.raises(Error, match=f"reports/{step}.json is not what {source} say: ") as caught:
         run(by="grace", reason="I looked at it")
+    assert f"`dvc repro --pull --force --single-item {step}`" in caught.value.hint
     assert released(origin) == []
 
 
-def test_answers_that_the_comparison_is_not_of_are_refused(origin, runner, built, remote, tmp_path):
-    """Predictions of another run, with their hash in dvc.lock and their objects in the remote."""
+@pytest.fixture
+def forger(built, runner, remote, tmp_path) -> Path:
+    """A working copy with everything that a run left, which writes the remote of this test alone."""
     work = Path(shutil.copytree(built.work, tmp_path / "work"))
-    finished.predict(work, "candidate", finished.share(merged.COUNT, 0.60, seed=3))
-    (work / ".dvc/config").write_bytes((runner / ".dvc/config").read_bytes())
     (work / ".dvc/config.local").write_bytes((runner / ".dvc/config.local").read_bytes())
+    return work
+
+
+def merge_forged(runner: Path, work: Path) -> None:
+    """Merge dvc.lock and reports of a working copy, whose objects are pushed: to DVC all of it is as it was run."""
     with contextlib.chdir(work), Repo() as repo:
         repo.commit(force=True)
     merged.push(work)
     shutil.copyfile(work / "dvc.lock", "dvc.lock")
-    merged.commit(runner, "other answers")
+    shutil.copytree(work / "reports", "reports", dirs_exist_ok=True)
+    merged.commit(runner, "another run, it says")
+
+
+def test_answers_that_the_comparison_is_not_of_are_refused(origin, runner, forger):
+    """Predictions of another run, with their hash in dvc.lock and their objects in the remote."""
+    count = files.read_parquet(forger / "data/holdout.parquet", "").height
+    finished.predict(forger, "candidate", finished.share(count, 0.30, seed=3))
+    merge_forged(runner, forger)
     with pytest.raises(Error, match="is not what the answers of both models say: verdict is 'pass', not 'fail'"):
+        run()
+    assert released(origin) == []
+
+
+def test_a_holdout_that_is_not_of_the_raw_data_is_refused_though_the_comparison_is_of_it(origin, runner, forger):
+    """Whoever may choose what the candidate is asked needs no better candidate."""
+    path = forger / "data/holdout.parquet"
+    frame = files.read_parquet(path, "")
+    files.write_table(path, frame.with_columns(answer=frame["answer"].sort()))
+    for side, right in (("production", 0.5), ("candidate", 1.0)):
+        finished.predict(forger, side, finished.share(frame.height, right, seed=4))
+    with contextlib.chdir(forger):
+        compare.run(params.load(Path("params.yaml")))
+    merge_forged(runner, forger)
+    with pytest.raises(Error, match="data/holdout.parquet is not what the raw data make"):
+        run()
+    assert released(origin) == []
+
+
+def test_a_candidate_that_was_trained_for_another_task_is_refused(origin, runner, forger):
+    path = forger / "models/candidate/bundle.json"
+    bundle = Bundle.read(path)
+    task = bundle.task.model_copy(update={"template": "{% block user %}{{ message }}!{% endblock %}"})
+    files.write_text(path, bundle.model_copy(update={"task": task}).text())
+    merge_forged(runner, forger)
+    with pytest.raises(Error, match="models/candidate is not for the task of this prompt, these transforms and data"):
         run()
     assert released(origin) == []
 
@@ -785,12 +831,10 @@ def test_without_a_remote_a_damaged_object_of_the_cache_is_named(built, origin, 
 # ---- killed, overtaken, and whole
 
 
+# Until the first of them only a scratch folder has been written; fetching a bundle back writes nothing else either.
 STEPS = {
-    "the commit is proven": (pipeline, "stale"),
-    "data and weights are fetched": (contents, "gather"),
-    "the comparison is made again": (comparing, "check"),
+    "the reports are made again": (comparing, "check"),
     "the bundle is stored": (objects, "store"),
-    "the bundle was fetched back": (bundles, "fetch"),
     "the Hub has the commit": (upload, "publish"),
     "the tag is written": (tags, "write"),
     "the tag is pushed": (branches, "push"),

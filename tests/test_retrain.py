@@ -535,13 +535,10 @@ def test_partitions_that_dvc_keeps_count_too_and_are_fetched_and_hashed(world):
         gathered(world)
 
 
-def test_a_folder_that_dvc_keeps_as_one_and_one_outside_are_refused(world):
+def test_a_folder_that_dvc_keeps_as_one_is_refused(world):
     (world.clone / "data/raw.dvc").write_text("outs: []\n")
     world.merge("let DVC keep all")
     with pytest.raises(Error, match="DVC keeps data/raw as one folder"):
-        gathered(world)
-    world.settings(data__folder="/srv/raw")
-    with pytest.raises(Error, match="outside of the repository"):
         gathered(world)
 
 

@@ -325,7 +325,8 @@ def test_a_pinned_answer_that_falls_otherwise_once_is_no_other_model_and_twice_i
     assert "answers the pinned prompt with 'otherwise'" in caplog.text
 
 
-def test_a_pin_is_written_from_what_the_engine_answers_now(tmp_path):
+def test_a_pin_is_written_from_what_the_engine_answers_now(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     folder = gateways.bundle(tmp_path, "v1.0.0")
     (tmp_path / "project.py").write_text("")
     engine = gateways.Engine(folder)
@@ -334,7 +335,7 @@ def test_a_pin_is_written_from_what_the_engine_answers_now(tmp_path):
         params = gateways.settings(
             tmp_path,
             serve__gateway__pins=str(tmp_path / "pins"),
-            project__module=str(tmp_path / "project.py"),
+            project__module="project.py",
             **{f"serve__engines__stable__{name}": value for name, value in changes.items()},
         )
         told = serve.run(params, None, folder, None, MESSAGE)

@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"trunkline {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="default: params.yaml")
-    steps = parser.add_subparsers(dest="step", required=True, metavar="STEP", help=argparse.SUPPRESS)
+    steps = parser.add_subparsers(dest="step", required=True, metavar="STEP", prog="trunkline", help=argparse.SUPPRESS)
     for name, text in {**STAGES, **OPERATIONS}.items():
         step = steps.add_parser(name, help=text, description=text)
         for flag, options in ARGUMENTS.get(name, {}).items():

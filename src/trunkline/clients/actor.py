@@ -20,7 +20,7 @@ def name(given: str | None = None) -> str:
     for candidate in found:
         if candidate and candidate.strip():
             return " ".join(candidate.split())
-    raise Error("who decides is not known", "say it with --by, or set git's user.name")
+    raise Error("who decides is not known", "`git config user.name NAME` says it, or --by where a command has it")
 
 
 def decision(said: Mapping[str, str], by: str | None) -> Decision:

@@ -121,6 +121,19 @@ def read_parquet(path: Path, hint: str) -> pl.DataFrame:
         raise Error(f"{path} is damaged: {str(error).splitlines()[0]}", hint) from None
 
 
+def unlinked(path: Path) -> Path:
+    """The path of a folder that Git or DVC keeps, from the repository's top, as it was given.
+
+    Raises:
+        Error: it or a folder above it is a link, of which a commit holds only where it leads.
+    """
+    link = next((part for part in (path, *path.parents) if part.is_symlink()), None)
+    if link is not None:
+        problem = f"{link} is a link to {os.readlink(link)}, and no commit holds what is there"
+        raise Error(problem, f"put a folder with its files in its place: `rm {link} && mkdir {link}`")
+    return path
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex.
 

@@ -1,4 +1,4 @@
-"""Loads the user's own module, so that its transforms and scorers register themselves."""
+"""What the user writes: the module, so that its transforms and scorers register themselves, and the prompt."""
 
 import importlib.util
 import sys
@@ -28,3 +28,15 @@ def load(path: str) -> None:
         raise
     except (Exception, SystemExit) as error:  # whatever the user's code raises is the user's to fix
         raise Error(f"{path} cannot be imported: {type(error).__name__}: {error}", hint) from error
+
+
+def prompt(path: str) -> str:
+    """The text of the file ``features.prompt``.
+
+    Raises:
+        Error: it cannot be read.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Error(f"cannot read {path}: {error}", "correct features.prompt in params.yaml") from None

@@ -81,6 +81,8 @@ def _moved_on(head: str, branch: str, found: dict[str, bytes]) -> str:
         if snapshot.parents(now) == [head] and not _changes(now, found):
             return _unchanged(now)
     workflow.set_outputs(outcome="superseded", commit="")
+    if now is None:
+        return f"superseded: {REMOTE} has no branch {branch}: it is gone, or was not pushed yet"
     return f"superseded: {branch} is no longer at {head[:12]}; the run of its new head decides"
 
 

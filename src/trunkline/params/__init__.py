@@ -95,7 +95,8 @@ def _mistake(path: Path, detail: ErrorDetails) -> str:
     where = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == BROKEN:  # it names the values itself, and those of several sections by their paths
         return ": ".join(filter(None, (str(path), where, detail["msg"])))
-    told = f"{path}: {where or 'the whole file'}: {detail['msg']}"
+    said = detail["msg"].removeprefix("Value error, ")
+    told = f"{path}: {where or 'the whole file'}: {said}"
     if detail["type"] == "missing":  # pydantic's input is all that is there
         return f"{told}: add it"
     shown = repr(detail["input"])

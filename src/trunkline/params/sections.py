@@ -12,7 +12,7 @@ from trunkline.params.release import ReleaseParams
 from trunkline.params.retrain import RetrainParams
 from trunkline.params.serve import HostedParams, ServeParams
 from trunkline.params.supervise import SuperviseParams
-from trunkline.params.types import Attention, Count, OpenShare, Positive, Precision, Section, Share
+from trunkline.params.types import Attention, Count, Inside, OpenShare, Positive, Precision, Section, Share
 from trunkline.records import (
     AMOUNTS,
     CANARY_METRIC,
@@ -33,7 +33,7 @@ class ProjectParams(Section):
     """Names the project and its own Python module."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    module: str
+    module: Inside
 
 
 class BaseParams(Section):
@@ -99,7 +99,7 @@ class AnswerParams(Answer, Ruled):
 class DataParams(Section):
     """What a valid example is."""
 
-    folder: str
+    folder: Inside
     columns: ColumnParams
     slices: tuple[str, ...]
     answer: AnswerParams
@@ -127,7 +127,7 @@ class FeatureParams(Section):
     """How an example becomes model input, and which side it is on."""
 
     transforms: tuple[str, ...]
-    prompt: str
+    prompt: Inside
     holdout: OpenShare
     salt: str = Field(min_length=1)
     leakage: Limit
@@ -137,7 +137,7 @@ class FeatureParams(Section):
 class ProductionParams(Section):
     """Where the pinned production release is written."""
 
-    pinned: str
+    pinned: Inside
 
 
 class TrainParams(Section):

@@ -73,7 +73,7 @@ def _check_newer(state: Model, environment: str, version: Version) -> None:
     why = f"{environment} was rolled back from {pin}" if pin else f"{environment} has served {newest}"
     newer = [str(candidate) for candidate in state.versions if candidate > newest]
     allowed = f"only a newer release may be promoted: {', '.join(newer) if newer else 'there is none yet'}"
-    back = f"; to go back: `trunkline rollback --to {version}`" if version in served else ""
+    back = f"; to go back: `trunkline rollback --to {version} --reason TEXT`" if version in served else ""
     raise Error(f"{version} cannot be promoted to {environment}: {why}", allowed + back)
 
 

@@ -3,14 +3,20 @@
 `tags` holds the registry's tags, `branches` commits and pushes without touching the working tree.
 """
 
-from trunkline.clients.git.command import git
+from trunkline.clients.git.command import Foreign, git
 from trunkline.errors import Error
 
 
 def head() -> str | None:
-    """The 40-hex commit checked out here; None outside Git, without Git, or before the first commit."""
+    """The 40-hex commit checked out here; None outside Git, without Git, or before the first commit.
+
+    Raises:
+        Error: the clone belongs to another user.
+    """
     try:
         return resolve("HEAD")
+    except Foreign:
+        raise
     except Error:
         return None
 

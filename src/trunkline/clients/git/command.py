@@ -17,7 +17,13 @@ _NAME, _EMAIL = "trunkline", "trunkline@users.noreply.github.com"
 _ENGLISH = {"LC_ALL": "C", "LANGUAGE": "C"}
 # A server that sends nothing for so many seconds is dead; Git alone would wait for ever.
 _PATIENCE = {"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "60"}
+# Git looks at no clone of another user's, as in a container that runs as root.
+_FOREIGN = re.compile(r"dubious ownership in repository at '([^']+)'")
 _SECRET = re.compile(r"://[^/\s@]+@")
+
+
+class Foreign(Error):
+    """The clone belongs to another user, and Git answers nothing about it."""
 
 
 def git(*arguments: str, stdin: bytes | None = None, environment: Mapping[str, str] | None = None) -> bytes:
@@ -34,6 +40,9 @@ def git(*arguments: str, stdin: bytes | None = None, environment: Mapping[str, s
     if done.returncode != 0:
         words = said(done).strip() or f"no such revision: {arguments[-1]}"
         lines = [line for line in words.splitlines() if line.startswith(("fatal:", "error:"))] or words.splitlines()
+        foreign = _FOREIGN.search(lines[0])
+        if foreign is not None:
+            raise Foreign(f"git {arguments[0]}: {lines[0]}", f"git config --global --add safe.directory {foreign[1]}")
         hint = _OUTSIDE if arguments[0] in _REMOTE else _HINT
         raise Error(f"git {arguments[0]}: {lines[0]}", _ELSEWHERE if "not a git repository" in lines[0] else hint)
     return done.stdout

@@ -15,7 +15,7 @@ def check() -> list[Diagnosis]:
     try:
         history = _history()
     except Error as error:
-        return [failed("repository", error.problem, "git init && git add --all && git commit --message 'Begin'")]
+        return [failed("repository", error.problem, error.hint)]
     address = clone.address(REMOTE)
     if address is None:
         missing = failed("origin", "there is no remote", "git remote add origin https://github.com/OWNER/NAME")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trunkline import registry
-from trunkline.clients import files, process, snapshot
+from trunkline.clients import actor, files, process, snapshot
 from trunkline.clients.dvc import objects
 from trunkline.clients.git import tags
 from trunkline.clients.github import workflow
@@ -49,6 +49,7 @@ def run(params: Params, bump: Part, approved_by: str | None, reason: str | None)
         if tag is None:
             if state.deprecated:
                 raise Error(f"{params.project.name} is deprecated: it gets no further release", "see `git tag --list`")
+            actor.name()  # who is not known is told before anything is fetched
             with _scratch() as folder:
                 proven = _prove(params, approval, commit, state, folder)
                 if isinstance(proven, Judged):
@@ -68,7 +69,7 @@ def _prove(params: Params, approval: Approval | None, commit: str, state: Model,
         fetched = folder / "contents"
         fetched.mkdir()
         gathered = contents.gather(tree, fetched, params, objects.place())
-    comparing.check(gathered.compared, params, judged.reports["compare"])
+        comparing.check(tree, fetched, gathered, params, judged.reports)
     facts = manifest.facts(commit, judged, gathered, params, approval)
     return Proven(commit, facts, gathered, judged.reports["compare"])
 

@@ -58,7 +58,7 @@ def of(params: Params, commit: str) -> Iterator[Tree]:
     """
     layout = _layout(params)
     with snapshot.of(commit) as folder:
-        raw = folder / _inside(params.data.folder)
+        raw = folder / params.data.folder
         names = _complete(raw, Path(params.data.folder))
         known = collected.masked(incoming.plain(tables.read(raw, layout.names).rows, layout), layout)
         yield Tree(folder, layout, known, names, _report(folder / TRAINED))
@@ -99,13 +99,6 @@ def judge(params: Params, tree: Tree, name: str, text: str) -> tuple[Report, dic
 def _layout(params: Params) -> Layout:
     data = params.data
     return Layout(Columns(**data.columns.model_dump(), slices=data.slices), data.answer, data.pii)
-
-
-def _inside(folder: str) -> Path:
-    path = Path(folder)
-    if path.is_absolute() or ".." in path.parts:
-        raise Error(f"data.folder is {folder}, outside of the repository", "a partition is added by a commit: move it")
-    return path
 
 
 def _complete(raw: Path, here: Path) -> tuple[str, ...]:

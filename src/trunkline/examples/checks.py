@@ -7,10 +7,10 @@ import polars as pl
 from pydantic import JsonValue
 
 from trunkline import shift
+from trunkline.examples.findings import Findings
 from trunkline.params import DataParams
 from trunkline.records import KIND_SUFFIX
 from trunkline.schema import FIELD_PREFIX
-from trunkline.stages.data.findings import Findings
 from trunkline.verdict import Check, Limit, Verdict, within
 
 _PATH = "data.limits."
