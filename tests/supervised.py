@@ -42,7 +42,10 @@ OTHER_CODE = "v1.3.0"
 TASK = finished.TASK.model_copy(update={"transforms": transforms.identify(("clean_text@1", "mask_pii@1"))})
 GUARD = {"injection@1": "flag"}
 STAND_IN = Path(__file__).parent / "stand_in.py"
-LOCK = {"schema": "2.0", "stages": {"base": {"cmd": "exec trunkline base", "outs": [{"path": "models/base", "md5": ""}]}}}
+LOCK = {
+    "schema": "2.0",
+    "stages": {"base": {"cmd": "exec trunkline base", "outs": [{"path": "models/base", "md5": ""}]}},
+}
 
 
 def build(folder: Path) -> Path:
