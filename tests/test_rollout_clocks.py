@@ -90,7 +90,7 @@ class Ahead(rollouts.World):
 
 def test_a_canary_that_fails_at_a_gateway_whose_clock_is_ahead_is_stopped_at_once(nameless, monkeypatch):
     world = Ahead(nameless, monkeypatch, hard_stops={"error": 20})
-    world.start()
+    world.start(0.2)
     controller = Controller(world.settings, "production")
     world.traffic(10)
     decision = controller.look(world.now.timestamp()).seen.decision

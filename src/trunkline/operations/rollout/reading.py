@@ -62,11 +62,11 @@ def look_at(params: Params, rollout: Rollout, reader: "Reader", now: float) -> S
 
 def _told(decision: Decision, ahead: pl.DataFrame, now: float) -> Decision:
     """With a word on records that are of later than now, which are judged once that time has come."""
-    beyond = ahead["time"].dt.epoch("us") / 1e6 - now
-    late = beyond.filter(beyond > AHEAD_S)
-    if late.is_empty():
+    beyond = ahead["time"].dt.epoch("us").to_numpy() / 1e6 - now
+    later = beyond[beyond > AHEAD_S]
+    if not later.size:
         return decision
-    many = f"{late.len():,} requests ended up to {late.max():,.0f} s later than now"
+    many = f"{later.size:,} requests ended up to {later.max():,.0f} s later than now"
     clocks = "a gateway's clock is ahead, or this one's behind, and they are judged only then"
     return decision.model_copy(update={"reason": f"{decision.reason}; {many}: {clocks}"})
 
@@ -156,8 +156,7 @@ class Reader:
         if self._window is None or self._feedback is None:
             raise AssertionError("the log is read before it is shown")
         later = self._window.filter((pl.col("ended") > datetime.fromtimestamp(until, UTC)) & (pl.col("weight") > 0))
-        last = later["ended"].dt.epoch("us").max()
-        end = until if last is None else float(last) / 1e6
+        end = float(later["ended"].dt.epoch("us").to_numpy().max(initial=round(1e6 * until))) / 1e6
         return requests.table(later, self._feedback.clear(), self._rollout.plan, self._timeout, end)
 
     def _before(self, database: predictions.Database) -> pl.DataFrame:
