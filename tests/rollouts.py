@@ -102,6 +102,15 @@ class World:
         served: dict[str, Any] = yaml.safe_load(starter.git(self.origin, "show", f"env/production:{MODEL}.yaml"))
         return served
 
+    def by_hand(self, text: str) -> None:
+        """Somebody writes the rollout's file."""
+        clone = self.clones[1]
+        starter.git(clone, "fetch", "-q", "origin", "env/production")
+        starter.git(clone, "checkout", "-q", "FETCH_HEAD")
+        (clone / f"{MODEL}.rollout.yaml").write_text(text)
+        starter.git(clone, "commit", "-qam", "by hand")
+        starter.git(clone, "push", "-q", "origin", "HEAD:env/production")
+
     def traffic(self, seconds: float, rate: float = 10.0, **canary: Any) -> None:
         """Requests for so long, answered by what the branch says.
 

@@ -106,6 +106,8 @@ def test_haproxy_follows_an_environments_rollout(settings, nameless, monkeypatch
     with pytest.raises(Error, match="the salt is given, and production has one"):
         deploy.run(here, "haproxy", None, SALT, 0.0, "production")
     weights = Path(settings.deploy.haproxy.map)
+    plan = world.rollout.plan.model_copy(update={"salt": "of somebody else"})
+    world.by_hand(world.rollout.model_copy(update={"plan": plan}).yaml())
     deploy.run(here, "haproxy", None, None, 0.0, "production")
     assert Path("deploy/haproxy/haproxy.cfg").read_text() == haproxy.render(rollouts.SALT, settings.deploy.haproxy)
     assert weights.read_text() == haproxy.map_file(0.25)

@@ -402,13 +402,16 @@ def replay(log: pl.DataFrame, plan: Plan) -> int:
     return cli.main(["--params", PARAMS, "rollout", "replay", "log.parquet", "--plan", "plan.yaml"])
 
 
-def test_replay_prints_a_line_of_json_a_decision_and_exits_with_the_verdict(in_tmp, healthy, short, capsys):
+def test_replay_prints_a_line_of_json_a_decision_and_exits_with_the_verdict(in_tmp, healthy, short, capsys, caplog):
     assert replay(healthy, QUICK) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[-1]["action"] == "promote"
     assert lines[-1]["limits"] == {"e_worse_mean": 100.0, "e_no_worse": 20.0}
     assert all(before["time"] <= after["time"] for before, after in pairwise(lines))
     assert replay(short, PLAN) == 4
+    assert "copies of others" not in caplog.text
+    assert replay(pl.concat([short, short[-9:]]).sort("time"), PLAN) == 4
+    assert f"9 of {short.height + 9} rows are copies of others" in caplog.text
     assert replay(rollout_logs.log({0.5: 1.0}, error=0.5), PLAN) == 3
 
 

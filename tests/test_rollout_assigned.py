@@ -205,6 +205,10 @@ def test_a_start_that_is_run_again_finds_it_done(world, capsys):
     before = starter.git(world.clones[0], "ls-remote", "origin")
     capsys.readouterr()
     start()
-    assert f"{CANARY} in production: start at 0.25" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{CANARY} in production: start at 0.25" in said
+    assert f"{CANARY} is tried already, since {world.rollout.started}: nothing was changed" in said
+    assert cli.main(["rollout", "start", CANARY, "--split", "0.5"]) == 1
+    assert "is trying v1.1.0 already, as a ramp" in capsys.readouterr().err
     assert starter.git(world.clones[0], "ls-remote", "origin") == before
     assert yaml.safe_load(starter.git(world.origin, "show", f"env/production:{MODEL}.rollout.yaml"))["weight"] == 0.25

@@ -126,28 +126,20 @@ def test_what_params_say_after_the_start_decides_nothing(world):
     assert seen[0].decision.limits == {"e_worse_mean": 1 / plan.alpha.reserve, "e_no_worse": 1 / plan.beta}
 
 
-def test_nor_does_what_somebody_makes_of_its_plan_on_the_branch(world, caplog):
+def test_nor_does_what_somebody_makes_on_the_branch_of_what_its_start_fixed(world, caplog):
     world.start()
     world.traffic(60)
     before = Controller(world.settings, "production").look(world.now.timestamp(), act=False)
-    loose = world.rollout.plan.model_copy(update={"beta": 0.99})
-    by_hand(world, world.rollout.model_copy(update={"plan": loose}).yaml())
-    assert world.rollout.plan.beta == 0.99
+    plan = world.rollout.plan.model_copy(update={"beta": 0.99, "salt": "f" * 32, "placebos": 99})
+    other = {"plan": plan, "weight": 0.4, "canary": "v1.2.0", "started": "2020-01-01T00:00:00+00:00"}
+    world.by_hand(world.rollout.model_copy(update=other).yaml())
+    assert world.rollout.plan == plan
     after = Controller(world.settings, "production").look(world.now.timestamp(), act=False)
-    assert after.seen.decision == before.seen.decision
-    assert "was changed after the start, which counts for nothing" in caplog.text
+    assert (after.seen.decision, after.rollout) == (before.seen.decision, before.rollout)
+    assert "canary, plan, started, weight in" in caplog.text
+    assert caplog.text.count("was changed after the start, which counts for nothing") == 1
     assert cli.main(["rollout", "hold", "--reason", "who did this?"]) == 0
-    assert world.rollout.plan == before.rollout.plan
-
-
-def by_hand(world: World, text: str) -> None:
-    """Somebody writes the rollout's file."""
-    clone = world.clones[1]
-    starter.git(clone, "fetch", "-q", "origin", "env/production")
-    starter.git(clone, "checkout", "-q", "FETCH_HEAD")
-    (clone / f"{MODEL}.rollout.yaml").write_text(text)
-    starter.git(clone, "commit", "-qam", "by hand")
-    starter.git(clone, "push", "-q", "origin", "HEAD:env/production")
+    assert (world.rollout.plan, world.rollout.canary) == (before.rollout.plan, CANARY)
 
 
 def test_a_canary_that_says_nothing_is_held_for_a_human_once(world):
@@ -499,7 +491,7 @@ def test_history_and_status_tell_what_was_tried_by_whom_and_why(world, capsys):
 def test_a_file_that_is_no_rollout_is_named_and_decides_nothing(world, capsys):
     world.start()
     path = f"{MODEL}.rollout.yaml"
-    by_hand(world, "state: running\nweight: 2\n")
+    world.by_hand("state: running\nweight: 2\n")
     with pytest.raises(Error, match=f"{path} of env/production: "):
         Controller(world.settings, "production").look(world.now.timestamp())
     assert cli.main(["status"]) == 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import rollout_logs
 from trunkline.errors import Error
 from trunkline.records.rollout import Rollout
-from trunkline.rollout import Decision, state
+from trunkline.rollout import Decision, started, state
 from trunkline.rollout.decision import VERDICTS
 
 NOW, LATER = "2026-11-01T12:00:00+00:00", "2026-11-01T13:00:00+00:00"
@@ -141,6 +141,37 @@ def test_what_was_mended_since_is_passed_over_and_what_is_broken_now_is_not():
     for broken in (b"state: 3", b"{", b"\xff", b"- 1"):
         with pytest.raises(Error, match="x"):
             state.past([fine, broken], "x")
+
+
+OTHER = {
+    "model": "other",
+    "environment": "canary",
+    "stable": "v0.9.0",
+    "canary": "v1.2.0",
+    "plan": RUNNING.plan.model_copy(update={"salt": "another salt", "beta": 0.9}),
+    "started": LATER,
+    "assigned": "m#production#9",
+}
+
+
+@given(
+    st.sampled_from([RUNNING, SHADOWED]),
+    st.lists(st.tuples(st.sets(st.sampled_from(sorted(OTHER))), st.floats(0, 1)), max_size=4),
+)
+def test_whatever_is_written_by_hand_what_the_start_fixed_holds_and_no_unplanned_share(start, edits):
+    contents = [b"not yaml: [", RUNNING.model_copy(update={"name": "the one before", "canary": "v0"}).yaml().encode()]
+    contents.append(start.yaml().encode())
+    now = start
+    for fields, weight in edits:
+        now = start.model_copy(update={**{name: OTHER[name] for name in fields}, "weight": weight})
+        contents.append(now.yaml().encode())
+    held = started.held(now, contents[::-1])
+    assert all(getattr(held.rollout, name) == getattr(start, name) for name in started.FIXED)
+    assert held.rollout.weight in {0, *WEIGHTS}
+    assert held.rollout.weight <= now.weight
+    assert set(held.ignored) - {"weight"} == (edits[-1][0] if edits else set())
+    assert ("weight" in held.ignored) == (held.rollout.weight != now.weight)
+    assert state.past(contents, "x")[-1] == held.rollout
 
 
 def test_only_what_was_rolled_back_is_rejected_the_newest_counts():

@@ -113,11 +113,11 @@ def test_a_killed_supervisor_leaves_all_serving_and_the_next_takes_over_without_
     before = machine.running
     with supervised.clients(machine.came) as found:
         machine.crash()
-        machine.decide("v1.0.0", rollout=tried(0.75))
+        machine.decide("v1.0.0", rollout=tried(0.25))
         time.sleep(0.5)
         assert machine.running == before
         machine.start()
-        until(lambda: machine.arms == ("v1.0.0", "v1.1.0", 0.75))
+        until(lambda: machine.arms == ("v1.0.0", "v1.1.0", 0.25))
     assert {status for status, _ in found} == {200}
     assert machine.running == before
     os.kill(before.engines["v1.1.0"], signal.SIGKILL)
@@ -190,8 +190,8 @@ def test_an_unreachable_remote_is_told_once_and_all_goes_on_also_in_a_new_superv
         assert machine.said.count("git fetch") == 2  # each supervisor says it once
     finally:
         away.rename(machine.origin)
-    machine.decide("v1.0.0", rollout=tried(0.6))
-    until(lambda: machine.arms == ("v1.0.0", "v1.1.0", 0.6))
+    machine.decide("v1.0.0", rollout=tried(0.25))
+    until(lambda: machine.arms == ("v1.0.0", "v1.1.0", 0.25))
     assert "the remote is well again" in machine.said
 
 
@@ -214,6 +214,19 @@ def test_what_cannot_be_served_changes_nothing_until_it_can(machine):
     wrong.unlink()
     until(lambda: machine.arms == ("v1.0.0", "v1.1.0", 0.5))
     assert machine.said.count("the model does not generate") == 1
+
+
+def test_what_somebody_makes_of_a_rollout_that_runs_moves_no_unit(machine):
+    machine.settle("v1.0.0", "v1.1.0", 0.25)
+    before = machine.traffic
+    asked = tried(0.25)
+    by_hand = {"canary": "v1.2.0", "weight": 0.4, "plan": asked["plan"] | {"salt": "f" * 32, "beta": 0.9}}
+    machine.write({f"{MODEL}.rollout.yaml": yaml.safe_dump(asked | by_hand).encode()})
+    until(lambda: "canary, plan, weight of the rollout on env/production was changed after the start" in machine.said)
+    assert machine.traffic == before
+    machine.write({f"{MODEL}.rollout.yaml": yaml.safe_dump(asked | by_hand | {"weight": 0.5}).encode()})
+    until(lambda: machine.arms == ("v1.0.0", "v1.1.0", 0.5))
+    assert machine.traffic.salt == before.salt
 
 
 def test_weights_that_the_branch_does_not_name_are_not_served(machine):
@@ -390,7 +403,7 @@ def test_a_branch_that_says_nonsense_is_named():
 
     def read(serving: dict, rollout: dict | None) -> Desired:
         found = {f"{MODEL}.yaml": serving} | ({f"{MODEL}.rollout.yaml": rollout} if rollout else {})
-        return desired.read({path: yaml.safe_dump(text).encode() for path, text in found.items()}, *PLACE)
+        return desired.read({path: yaml.safe_dump(text).encode() for path, text in found.items()}, (), *PLACE)
 
     assert read(serving, rollout).canary == Canary("v1.1.0", 0.5, rollout_logs.SALT, f"{MODEL}#production#v1.1.0#1")
     asked = read(serving, shadowed()).canary
@@ -410,7 +423,7 @@ def test_a_branch_that_says_nonsense_is_named():
         with pytest.raises(Error, match=said):
             read(serving, rollout | changed)
     with pytest.raises(Error, match="nothing was promoted"):
-        desired.read({}, *PLACE)
+        desired.read({}, (), *PLACE)
 
 
 # ---- small print

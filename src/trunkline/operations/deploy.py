@@ -10,6 +10,7 @@ from trunkline.errors import Error
 from trunkline.params import Params
 from trunkline.records.release import Amendment, Manifest, Tag, from_message
 from trunkline.records.rollout import Rollout
+from trunkline.rollout import started
 
 FOLDER = Path("deploy")
 
@@ -73,16 +74,16 @@ def _committed(release: str, environment: str, path: str, content: bytes) -> str
 
 
 def _tried(model: str, environment: str, salt: str | None) -> tuple[str | None, float]:
-    """Salt and weight of an environment's last rollout, as its branch says them."""
+    """Salt and weight of an environment's last rollout: the weight as its branch says it, the salt as it started."""
     if salt is not None:
         raise Error(f"the salt is given, and {environment} has one", "leave --salt or --environment out")
     branch, path = registry.branch(environment), registry.rollout_path(model)
     head = publishing.head(branch)
     content = None if head is None else branches.at(head, path)
-    if content is None:
+    if head is None or content is None:
         hint = f"`trunkline rollout start VERSION --environment {environment}`, or give --salt and --weight"
         raise Error(f"nothing was ever tried in {environment}", hint)
-    rollout = Rollout.parse(content, f"{path} of {branch}")
+    rollout = started.held(Rollout.parse(content, f"{path} of {branch}"), branches.newest_first(head, path)).rollout
     return rollout.plan.salt, rollout.weight
 
 

@@ -174,7 +174,8 @@ class _EventWatch:
         fresh = first_time(rows.unit[happened], self._seen)
         self._tally.add(rows.weight[happened][fresh], rows.canary[happened][fresh])
         if self._stratified is not None:
-            self._stratified.add(counts_of(rows, harm))
+            for counts in counts_of(rows, harm):
+                self._stratified.add(counts)
 
     @property
     def harm(self) -> float:

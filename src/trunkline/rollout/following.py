@@ -44,26 +44,27 @@ class Following:
         clock = clock_of(time[[self._taken]].to_numpy() / 1e6, self._plan.silence_seconds, self._place)
         return bool(clock[0] >= self._ended)
 
-    def look(self, log: pl.DataFrame, now: float) -> Decision:
+    def look(self, log: pl.DataFrame, now: float, ahead: pl.DataFrame | None = None) -> Decision:
         """Take in the windows that have ended; what stops the rollout at once does not wait for that.
 
         Args:
             log: of the rollout so far, with what was taken in before.
             now: seconds since 1970, up to which the log is complete.
+            ahead: rows that are there although they say that they are of later.
 
         Raises:
             Error: the log cannot be trusted.
         """
         fresh, taken = log[self._taken :], 0
-        if fresh.is_empty():
-            return self._analysis.decision
-        rows = part(fresh, self._plan)
-        for window in windows(rows, self._plan, self._place, now):
-            self._analysis.look(window)
-            self._place, self._ended = window.place, window.clock
-            taken += window.rows.time.size
+        if not fresh.is_empty():
+            rows = part(fresh, self._plan)
+            for window in windows(rows, self._plan, self._place, now):
+                self._analysis.look(window)
+                self._place, self._ended = window.place, window.clock
+                taken += window.rows.time.size
         self._taken += taken
-        return self._analysis.stopped(rows.taken(slice(taken, None))) or self._analysis.decision
+        further = fresh[taken:] if ahead is None else pl.concat([fresh[taken:], ahead])
+        return self._analysis.stopped(part(further, self._plan)) or self._analysis.decision
 
     @property
     def begun(self) -> bool:

@@ -197,4 +197,5 @@ def _check_arms(rows: Rows, units: pl.Series, plan: Plan) -> None:
             f"{wrong.size} of {rows.time.size} rows are not on the arm that the plan's salt gives; row {row}, unit "
             f"{units[row]!r} at weight {rows.weight[row]:g}, should be {arm}"
         )
-        raise Error(problem, "give the plan whose salt this rollout used; units must be the ids that were hashed")
+        hint = "give the plan whose salt this rollout used; units must be the ids that were hashed"
+        raise Error(problem, f"{hint}; of one that runs: was its branch rewritten? roll back, and start again")

@@ -1,5 +1,7 @@
 """The test that has a horizon, by either of the plan's methods: P on requests, or X on counts."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from trunkline import assignment
@@ -9,11 +11,17 @@ from trunkline.rollout.signals import Reader, Signal
 from trunkline.sequential import Conditional, Counts, Placebos
 
 
-def counts_of(rows: Rows, harm: Floats) -> Counts:
-    """The four integers of a window, of the rows in which this was measured."""
+def counts_of(rows: Rows, harm: Floats) -> Iterator[Counts]:
+    """The four integers of a window, of the rows in which this was measured, by the share that they were assigned at.
+
+    Around a step of the ramp a window holds requests of two shares, and where gateways' clocks differ so do many.
+    Pooled, an incident among those of one share would look like the canary's.
+    """
     known = ~np.isnan(harm)
-    canary, stable = known & rows.canary, known & ~rows.canary
-    return Counts(int(canary.sum()), int(harm[canary].sum()), int(stable.sum()), int(harm[stable].sum()))
+    for weight in np.unique(rows.weight[known]).tolist():
+        canary = known & rows.canary & (rows.weight == weight)
+        stable = known & ~rows.canary & (rows.weight == weight)
+        yield Counts(int(canary.sum()), int(harm[canary].sum()), int(stable.sum()), int(harm[stable].sum()))
 
 
 class ByPlacebo:
@@ -67,7 +75,8 @@ class ByCounts:
     def add(self, rows: Rows, harm: Floats, reader: Reader) -> None:
         """Take in a window; ``harm`` is (n, signals) from the reader."""
         for place, (_, test) in self._tests.items():
-            test.add(counts_of(rows, harm[:, place]))
+            for counts in counts_of(rows, harm[:, place]):
+                test.add(counts)
 
     def look(self, allowed: float) -> tuple[str, ...]:
         """Spend alpha up to ``allowed``: the signals by which to roll back, the worst first."""

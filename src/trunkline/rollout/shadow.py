@@ -75,7 +75,8 @@ def judge(plan: Plan, pairs: pl.DataFrame, clock: Clock, accepted: Collection[st
     votes = known.filter("measured").unique("unit", keep="first", maintain_order=True)
     tests = [_Test(name, votes, plan, plan.shadow) for name in SIGNALS]
     times = asked["time"].sort()
-    begun: datetime | None = None if asked.is_empty() else times[0]
+    # Nothing was asked before the start, whatever a gateway's clock says.
+    begun: datetime | None = None if asked.is_empty() else max(times[0], clock.started)
     found = _find(plan, plan.shadow, tests, _Progress(begun, asked, votes.height, clock), accepted)
     decision = Decision(
         time=None if begun is None else times[-1].isoformat(),

@@ -12,7 +12,7 @@ from trunkline.errors import Error
 from trunkline.records.release import Decision as Assigned
 from trunkline.records.rollout import Plan, Rollout
 from trunkline.registry import Model, Version
-from trunkline.rollout import shadow
+from trunkline.rollout import shadow, started
 from trunkline.rollout.decision import Decision
 
 STATISTICS = "trunkline"
@@ -24,18 +24,23 @@ BY_HUMAN: tuple[By, ...] = ("promote", "hold", "resume", "rollback")
 
 
 def past(contents: Sequence[bytes], where: str) -> list[Rollout]:
-    """All that the branch's history says, the oldest first; what was no rollout and was mended since is passed over.
+    """All that the branch's history says, the oldest first, each held against its start.
+
+    What was no rollout and was mended since is passed over.
 
     Raises:
         Error: the last one is no rollout.
     """
-    found = []
+    found: list[Rollout] = []
+    starts: dict[str, Rollout] = {}
     for number, content in enumerate(contents, start=1):
         try:
-            found.append(Rollout.parse(content, where))
+            each = Rollout.parse(content, where)
         except Error:
             if number == len(contents):
                 raise
+            continue
+        found.append(started.against(each, starts.setdefault(each.name, each)).rollout)
     return found
 
 

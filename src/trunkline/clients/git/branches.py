@@ -129,6 +129,11 @@ def refresh(remote: str, prefix: str) -> None:
     git("fetch", "--quiet", "--no-tags", "--prune", "--no-write-fetch-head", remote, spec)
 
 
+def known(remote: str | None, branch: str) -> str:
+    """The ref by which this clone knows a branch of a remote, or with None its own."""
+    return f"refs/heads/{branch}" if remote is None else f"refs/remotes/{remote}/{branch}"
+
+
 def read(remote: str | None, branch: str, path: str) -> bytes | None:
     """A file of a branch as this clone last knew it; None when the branch or the file is not there.
 
@@ -136,8 +141,7 @@ def read(remote: str | None, branch: str, path: str) -> bytes | None:
         remote: whose branch; None for this clone's own.
         path: from the repository's top.
     """
-    ref = f"refs/heads/{branch}" if remote is None else f"refs/remotes/{remote}/{branch}"
-    done = attempt("cat-file", "blob", f"{ref}:{path}")
+    done = attempt("cat-file", "blob", f"{known(remote, branch)}:{path}")
     return done.stdout if done.returncode == 0 else None
 
 
@@ -148,8 +152,7 @@ def snapshot(remote: str | None, branch: str, paths: Iterable[str]) -> dict[str,
         remote: whose branch; None for this clone's own.
         paths: from the repository's top.
     """
-    ref = f"refs/heads/{branch}" if remote is None else f"refs/remotes/{remote}/{branch}"
-    commit = attempt("rev-parse", "--verify", "--quiet", ref).stdout.decode().strip()
+    commit = attempt("rev-parse", "--verify", "--quiet", known(remote, branch)).stdout.decode().strip()
     # Without a commit Git would look into the index.
     found = {path: at(commit, path) for path in paths} if commit else {}
     return {path: content for path, content in found.items() if content is not None}
@@ -196,7 +199,7 @@ def newest_first(commit: str, path: str, since: str | None = None) -> Iterator[b
     """
     commits = [commit] if since is None else [commit, f"^{since}"]
     told = git("rev-list", "--end-of-options", *commits, "--", f":(top){path}").decode().split()
-    return (content for each in told if (content := at(each, path)) is not None)
+    yield from (content for each in told if (content := at(each, path)) is not None)
 
 
 def push(remote: str, refs: Mapping[str, str], expected: Mapping[str, str | None]) -> None:

@@ -12,7 +12,7 @@ from trunkline.operations.rollout.reading import Seen
 from trunkline.records.release import Amendment, Serving, Tag
 from trunkline.records.release import Decision as Assigned
 from trunkline.records.rollout import Rollout
-from trunkline.rollout import state
+from trunkline.rollout import started, state
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Branch:
         return found
 
     def at(self, head: str | None) -> Rollout | None:
-        """The rollout in a commit of the branch, by the plan that it started with; None where there is none.
+        """The rollout in a commit of the branch, by what its start fixed; None where there is none.
 
         Raises:
             Error: the file there is no rollout.
@@ -70,22 +70,12 @@ class Branch:
         return self._read[1]
 
     def _as_started(self, rollout: Rollout, head: str) -> Rollout:
-        """With the plan that it started with, whatever somebody has made of it in the file since."""
-        plan = rollout.plan
-        for content in branches.newest_first(head, self._path):
-            try:
-                earlier = Rollout.parse(content, self._path)
-            except Error:
-                continue  # it was mended since
-            if earlier.name != rollout.name:
-                break
-            plan = earlier.plan
-        if plan == rollout.plan:
-            return rollout
-        _log.warning(
-            "rollout  the plan in %s of %s was changed after the start, which counts for nothing", self._path, self.name
-        )
-        return rollout.model_copy(update={"plan": plan})
+        """By what its start fixed, whatever somebody has made of it in the file since."""
+        held = started.held(rollout, branches.newest_first(head, self._path))
+        if held.ignored:
+            what = f"{', '.join(held.ignored)} in {self._path} of {self.name}"
+            _log.warning("rollout  %s was changed after the start, which counts for nothing", what)
+        return held.rollout
 
     def history(self, head: str | None) -> list[Rollout]:
         """All that the branch has said about rollouts up to a commit, the oldest first.

@@ -10,7 +10,7 @@ from trunkline.operations.rollout.branch import Branch, Written
 from trunkline.operations.rollout.looking import iso
 from trunkline.params import Params
 from trunkline.records.release import Tag
-from trunkline.records.rollout import Rollout
+from trunkline.records.rollout import Plan, Rollout
 from trunkline.rollout import requests, state
 from trunkline.words import plain
 
@@ -53,7 +53,21 @@ def start(
             return None
         return state.start(wanted, salted, there, history, again=bool(why)), None
 
-    return _told(branch.amend(decide) or branch.known(branch.head()), branch)
+    made = branch.amend(decide)
+    if made is not None:
+        return _told(made, branch)
+    runs = branch.known(branch.head())
+    _check_same(runs, plan)
+    return f"{runs.canary} is tried already, since {runs.started}: nothing was changed\n{_told(runs, branch)}"
+
+
+def _check_same(runs: Rollout, asked: Plan) -> None:
+    """Refuse to take a ramp for an A/B test, one for a ramp, or for one of another share."""
+    if (runs.plan.ab, runs.plan.ab and runs.plan.steps) == (asked.ab, asked.ab and asked.steps):
+        return
+    what = f"an A/B test at {runs.plan.steps[0].weight:g}" if runs.plan.ab else "a ramp"
+    problem = f"{runs.environment} is trying {runs.canary} already, as {what}, since {runs.started}"
+    raise Error(problem, "end it first: `trunkline rollout rollback --reason TEXT`")
 
 
 def human(

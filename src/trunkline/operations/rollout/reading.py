@@ -20,6 +20,8 @@ from trunkline.rollout.trace import Point, trace
 
 # A record is in the database this many seconds after it was made, unless the database or its gateway is slow.
 SETTLES_S = 1.0
+# A look takes so many seconds at most; what is later than that comes from another clock.
+AHEAD_S = 5.0
 
 
 class Seen(NamedTuple):
@@ -58,6 +60,17 @@ def look_at(params: Params, rollout: Rollout, reader: "Reader", now: float) -> S
     return Seen(seen.decision, seen.arms, pairs)
 
 
+def _told(decision: Decision, ahead: pl.DataFrame, now: float) -> Decision:
+    """With a word on records that are of later than now, which are judged once that time has come."""
+    beyond = ahead["time"].dt.epoch("us").to_numpy() / 1e6 - now
+    later = beyond[beyond > AHEAD_S]
+    if not later.size:
+        return decision
+    many = f"{later.size:,} requests ended up to {later.max():,.0f} s later than now"
+    clocks = "a gateway's clock is ahead, or this one's behind, and they are judged only then"
+    return decision.model_copy(update={"reason": f"{decision.reason}; {many}: {clocks}"})
+
+
 class Reader:
     """Reads the log of one rollout and keeps its analysis.
 
@@ -92,7 +105,9 @@ class Reader:
                 self._stable = self._before(database)
                 following = Following(self._rollout.plan, self._stable, self._rollout.accepted)
         self._following = following
-        return Seen(following.look(log, until), requests.arms(log, self._rollout.plan), log)
+        ahead = self._ahead(until)
+        decision = _told(following.look(log, until, ahead), ahead, now)
+        return Seen(decision, requests.arms(log, self._rollout.plan), log)
 
     def trace(self, now: float) -> list[Point]:
         """Looks spread evenly over the rollout, on what the last `look` read.
@@ -135,6 +150,14 @@ class Reader:
         log = requests.table(self._window, self._feedback, self._rollout.plan, self._timeout, until)
         # A gateway may still name the rollout when its weight is 0 again.
         return log.filter(pl.col("weight") > 0)
+
+    def _ahead(self, until: float) -> pl.DataFrame:
+        """Requests that have ended, by a gateway's clock later than ``until``."""
+        if self._window is None or self._feedback is None:
+            raise AssertionError("the log is read before it is shown")
+        later = self._window.filter((pl.col("ended") > datetime.fromtimestamp(until, UTC)) & (pl.col("weight") > 0))
+        end = float(later["ended"].dt.epoch("us").to_numpy().max(initial=round(1e6 * until))) / 1e6
+        return requests.table(later, self._feedback.clear(), self._rollout.plan, self._timeout, end)
 
     def _before(self, database: predictions.Database) -> pl.DataFrame:
         """Stable alone, for as long before the rollout as its horizon is after."""

@@ -1,5 +1,6 @@
 """Decide again on a recorded log, and write the live one down as such a log."""
 
+import logging
 from pathlib import Path
 
 from trunkline import params as settings
@@ -9,8 +10,10 @@ from trunkline.errors import Error
 from trunkline.operations.rollout.branch import Branch
 from trunkline.operations.rollout.reading import Reader
 from trunkline.params import Params
-from trunkline.records.rollout import Plan
+from trunkline.records.rollout import LOG_COLUMNS, Plan
 from trunkline.verdict import Verdict
+
+_log = logging.getLogger(__name__)
 
 
 def replay(params: Params, log: Path, plan: Path | None, split: float | None) -> tuple[str, Verdict]:
@@ -31,6 +34,9 @@ def replay(params: Params, log: Path, plan: Path | None, split: float | None) ->
     chosen = chosen if split is None else chosen.tested_at(split)
     table = files.read_parquet(log, "give a Parquet file with one row a request")
     rows = rollout.from_table(table, chosen)
+    if copies := table.height - table.select(*LOG_COLUMNS, *chosen.metrics).n_unique():
+        text = "replay  %d of %d rows are copies of others: take them out if a join made them, as each counts"
+        _log.warning(text, copies, table.height)
     if split is not None:
         _check_split(rows, split)
     decisions = list(rollout.changes(chosen, rows))

@@ -46,6 +46,7 @@ class Branch:
         self._place, self._remote = place, tags.origin()
         self.name = registry.branch(place.environment)
         self._manifests: dict[str, Manifest] = {}
+        self._ignored: tuple[str, ...] = ()
 
     def refresh(self) -> None:
         """Fetch it.
@@ -64,12 +65,21 @@ class Branch:
         """
         model, environment = self._place
         found = branches.snapshot(self._remote, self.name, desired.paths(model))
-        wish = desired.read(found, model, environment)
+        earlier = branches.newest_first(branches.known(self._remote, self.name), registry.rollout_path(model))
+        wish = desired.read(found, earlier, model, environment)
+        self._tell(wish.ignored)
         manifests = {}
         for version in wish.versions:
             manifests[version] = self._manifest(version, wish.weights if version == wish.stable else None)
         self._manifests = manifests
         return Asked(wish, manifests)
+
+    def _tell(self, ignored: tuple[str, ...]) -> None:
+        """Say once what of the rollout's file counts for nothing."""
+        if ignored and ignored != self._ignored:
+            what = f"{', '.join(ignored)} of the rollout on {self.name}"
+            _log.warning("supervise  %s was changed after the start, which counts for nothing", what)
+        self._ignored = ignored
 
     def _manifest(self, version: str, weights: Mapping[str, str] | None) -> Manifest:
         known = self._manifests.get(version)

@@ -1,6 +1,6 @@
 """What an environment's branch asks for: the stable release, and the canary of a rollout that is not over."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from trunkline import registry
@@ -8,7 +8,7 @@ from trunkline.errors import Error
 from trunkline.records.release import Serving
 from trunkline.records.rollout import Rollout
 from trunkline.records.traffic import Mirror, Traffic
-from trunkline.rollout import shadow
+from trunkline.rollout import shadow, started
 
 
 class Canary(NamedTuple):
@@ -36,11 +36,13 @@ class Desired(NamedTuple):
         stable: the version that serves all units that are not the canary's.
         weights: SHA-256 by file name of the stable release; None where nobody said it.
         canary: None outside of a rollout.
+        ignored: what the rollout's file says otherwise than its start fixed it, by the names of its fields.
     """
 
     stable: str
     weights: Mapping[str, str] | None
     canary: Canary | None
+    ignored: tuple[str, ...] = ()
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -53,7 +55,7 @@ def paths(model: str) -> tuple[str, str]:
     return registry.path(model), registry.rollout_path(model)
 
 
-def read(found: Mapping[str, bytes], model: str, environment: str) -> Desired:
+def read(found: Mapping[str, bytes], earlier: Iterable[bytes], model: str, environment: str) -> Desired:
     """What the branch's files ask for.
 
     A rollout compares with the release that served when it started. Where something else was assigned since, it is
@@ -61,6 +63,7 @@ def read(found: Mapping[str, bytes], model: str, environment: str) -> Desired:
 
     Args:
         found: by path, as of `paths`.
+        earlier: contents that the rollout's file had, the newest first.
         model: ``project.name`` of params.yaml.
         environment: such as ``production``.
 
@@ -76,13 +79,14 @@ def read(found: Mapping[str, bytes], model: str, environment: str) -> Desired:
     rollout = Rollout.parse(found[rollout_path], rollout_path) if rollout_path in found else None
     if rollout is None or rollout.over:
         return Desired(serving.version, serving.weights, None)
+    rollout, ignored = started.held(rollout, earlier)
     _check(rollout_path, (rollout.model, rollout.environment), (model, environment))
     if rollout.plan.salt is None:
         raise Error(f"{rollout_path}: plan.salt: a rollout that runs needs one", _hint(rollout_path))
     if rollout.assigned != serving.tag:
         return Desired(serving.version, serving.weights, None)
     canary = Canary(rollout.canary, rollout.weight, rollout.plan.salt, rollout.name, _mirror(rollout))
-    return Desired(serving.version, serving.weights, canary)
+    return Desired(serving.version, serving.weights, canary, ignored)
 
 
 def known(traffic: Traffic, model: str) -> Desired:
