@@ -112,7 +112,7 @@ class Story(Supervision):
             taught(folder / f"adapter-{number}", base, answers, number)
             for number, answers in enumerate((right, right, bad))
         ]
-        self.places = merged.build(folder, base, adapters[0], **self._changes(port), **changes_of(plan))
+        self.places = merged.build(folder, base, adapters[0], TEMPLATE, **self._changes(port), **changes_of(plan))
         merged.clone(self.places.origin, self.folder)
         self.desk = merged.clone(self.places.origin, folder / "desk")
         self.trunkline("release")

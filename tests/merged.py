@@ -31,8 +31,10 @@ class Places(NamedTuple):
     work: Path
 
 
-def build(folder: Path, base: Path | None = None, adapter: Path | None = None, **changes: object) -> Places:
-    """Commit, push and `dvc push` one; its weights are words where no real ones are given."""
+def build(
+    folder: Path, base: Path | None = None, adapter: Path | None = None, prompt: str | None = None, **changes: object
+) -> Places:
+    """Commit, push and `dvc push` one; its weights are words where none are given, its prompt this project's."""
     places = Places(folder / "origin.git", folder / "remote", folder / "work")
     places.remote.mkdir()
     starter.git(folder, "init", "-q", "--bare", str(places.origin))
@@ -43,6 +45,8 @@ def build(folder: Path, base: Path | None = None, adapter: Path | None = None, *
     for name in (".gitignore", "requirements.lock"):
         shutil.copyfile(starter.ROOT / name, work / name)
     starter.inputs(work)
+    if prompt is not None:
+        files.write_text(work / "data/prompts/triage.jinja", prompt)
     # No partition is new, so that none is compared: every process would load scipy for it.
     known = ("2026-07.jsonl", "2026-08.jsonl")
     pin = Production(release=None, revision=None, weights=None, partitions=known)

@@ -100,7 +100,7 @@ def test_ctrl_c_ends_a_run_with_one_line_of_its_stage_and_leaves_nothing_half_wr
 
 
 def present(folder: Path) -> set[Path]:
-    return {path.relative_to(folder) for path in folder.rglob("*") if ".dvc" not in path.parts}
+    return {path.relative_to(folder) for path in folder.rglob("*") if not {".dvc", "__pycache__"} & set(path.parts)}
 
 
 def opened_by_its_reader(pipe: Path, running: subprocess.Popen) -> int:

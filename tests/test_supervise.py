@@ -448,8 +448,8 @@ def test_an_environment_that_cannot_be_one_and_a_port_that_nobody_knows_are_refu
     [
         ({"supervise__ports": {"first": 8081, "last": 8082}}, "at least 3 ports"),
         ({"supervise__restart_seconds": {"first": 5, "most": 1}}, "longer than most"),
-        ({"supervise__drain_seconds": 90}, "supervise.drain_seconds kills"),
-        ({"supervise__grace_seconds": 10}, "supervise.grace_seconds ends"),
+        ({"supervise__drain_seconds": 90}, "supervise.drain_seconds 90 kills"),
+        ({"supervise__grace_seconds": 10}, "supervise.grace_seconds 10 ends"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(in_tmp, changes, said):

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from trunkline import __version__
-from trunkline.cli.commands import ARGUMENTS, EXIT_CODES, OPERATIONS, STAGES
+from trunkline.cli.commands import ARGUMENTS, EXIT_CODES, EXIT_ERROR, OPERATIONS, STAGES
 
-__all__ = ["EXIT_CODES", "OPERATIONS", "STAGES", "main"]
+__all__ = ["EXIT_CODES", "EXIT_ERROR", "OPERATIONS", "STAGES", "main"]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -40,6 +40,7 @@ OPERATIONS = {
     "adopt": "check an artifact, commit its dvc.lock and reports to the branch",
     "reap": "end processes and clear files that a killed run has left here",
 }
+EXIT_ERROR = 1
 # By verdict.
 EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}
 _BY = {"metavar": "NAME", "help": "who decides; default: whoever GitHub Actions or Git's configuration names"}

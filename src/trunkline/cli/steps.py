@@ -8,12 +8,10 @@ from importlib import import_module
 from io import TextIOWrapper
 
 from trunkline import params
-from trunkline.cli.commands import ARGUMENTS, DECIDING, EXIT_CODES, STAGES
+from trunkline.cli.commands import ARGUMENTS, DECIDING, EXIT_CODES, EXIT_ERROR, STAGES
 from trunkline.clients import process
 from trunkline.errors import Error
 from trunkline.verdict import Verdict
-
-EXIT_ERROR = 1
 
 
 def run(arguments: argparse.Namespace) -> int:
