@@ -19,7 +19,7 @@ import polars as pl
 from trunkline.errors import Error
 from trunkline.records import CELL_KINDS, KIND_SUFFIX
 
-KIND = pl.Enum(CELL_KINDS)
+_KIND = pl.Enum(CELL_KINDS)
 _CHUNK = 50_000  # lines held as Python objects at once
 _KINDS = {str: "text", int: "integer", float: "number", bool: "boolean", type(None): None}
 _NOT_UTF8 = "not valid UTF-8"
@@ -174,7 +174,7 @@ def _frame(columns: tuple[str, ...], rows: list[_Line]) -> pl.DataFrame:
         if not set(map(type, values)) <= {str, type(None)}:
             kinds = [_KINDS.get(type(value), "other") for value in values]
             data[column] = pl.Series(list(map(_text, values)), dtype=pl.String)
-            data[column + KIND_SUFFIX] = pl.Series(kinds, dtype=KIND)
+            data[column + KIND_SUFFIX] = pl.Series(kinds, dtype=_KIND)
         else:
             data[column] = pl.Series(values, dtype=pl.String)
             data[column + KIND_SUFFIX] = _constant(data[column], "text")
@@ -188,7 +188,7 @@ def _text(value: object) -> str | None:
 
 
 def _constant(values: pl.Series, kind: str) -> pl.Series:
-    return pl.select(pl.when(values.is_not_null()).then(pl.lit(kind, dtype=KIND))).to_series()
+    return pl.select(pl.when(values.is_not_null()).then(pl.lit(kind, dtype=_KIND))).to_series()
 
 
 def _parquet(path: Path, columns: tuple[str, ...]) -> Raw:

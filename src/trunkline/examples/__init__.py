@@ -12,10 +12,8 @@ from trunkline import duplicates, pii, schema
 from trunkline.examples.checks import judge
 from trunkline.examples.findings import Findings
 from trunkline.params import DataParams
-from trunkline.records import CELL_KINDS, EXAMPLE_COLUMNS, KIND_SUFFIX, Report
+from trunkline.records import EXAMPLE_COLUMNS, KIND_SUFFIX, Report
 from trunkline.schema import FIELD_PREFIX
-
-_KIND = pl.Enum(CELL_KINDS)
 
 
 class Examined(NamedTuple):
@@ -93,8 +91,9 @@ def _mask(valid: pl.DataFrame, settings: DataParams) -> tuple[pl.DataFrame, dict
         name = FIELD_PREFIX + field
         masked = pii.mask_column(valid[name], settings.pii)
         # A number that was masked is text from now on.
-        kind = pl.when(masked.held).then(pl.lit("text")).otherwise(valid[name + KIND_SUFFIX].cast(pl.String))
-        changed += [masked.texts, pl.select(kind.cast(_KIND).alias(name + KIND_SUFFIX)).to_series()]
+        before = valid[name + KIND_SUFFIX]
+        kind = pl.when(masked.held).then(pl.lit("text")).otherwise(before.cast(pl.String))
+        changed += [masked.texts, pl.select(kind.cast(before.dtype).alias(before.name)).to_series()]
         held = held | masked.held | pii.masked_before(valid[name], settings.pii)
         counts = {found: count + masked.counts[found] for found, count in counts.items()}
     frame = valid.with_columns(*changed, pii=held)

@@ -74,22 +74,23 @@ erasures = sa.Table(
     sa.Column("customer", sa.String(64), primary_key=True),
     sa.Column("before", sa.BigInteger, nullable=False),
 )
-# What the monitor asked of a release itself, and when, as JSON.
-asked = sa.Table(
-    "asked",
-    metadata,
-    sa.Column("release", sa.Text, primary_key=True),
-    sa.Column("environment", sa.Text, primary_key=True),
-    sa.Column("content", sa.Text, nullable=False),
-)
-# How a release's first windows were, as JSON, when their predictions are not kept any more.
-begun = sa.Table(
-    "begun",
-    metadata,
-    sa.Column("release", sa.Text, primary_key=True),
-    sa.Column("environment", sa.Text, primary_key=True),
-    sa.Column("content", sa.Text, nullable=False),
-)
+
+
+def _remembered(name: str) -> sa.Table:
+    """What the monitor remembers of a release in an environment, as JSON."""
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("release", sa.Text, primary_key=True),
+        sa.Column("environment", sa.Text, primary_key=True),
+        sa.Column("content", sa.Text, nullable=False),
+    )
+
+
+# What it asked of the release itself, and when.
+asked = _remembered("asked")
+# How the release's first windows were, when their predictions are not kept any more.
+begun = _remembered("begun")
 
 Kind = TypeVar("Kind", bound=Record)
 Row = dict[str, Any]
