@@ -217,11 +217,11 @@ class World:
         """Ask; a chat unless told otherwise."""
         if path == "/v1/chat/completions":
             body = {"messages": [{"role": "user", "content": MESSAGE}], **body}
-        return requests.post(self.url + path, json=body, headers=headers, timeout=30)
+        return requests.post(self.url + path, json=body, headers=headers, timeout=60)
 
     def get(self, path: str) -> requests.Response:
         """Ask a route that only tells."""
-        return requests.get(self.url + path, timeout=30)
+        return requests.get(self.url + path, timeout=60)
 
     def logged(self, answer: requests.Response) -> Prediction:
         """What the log holds of an answer, as soon as it holds its outcome."""
