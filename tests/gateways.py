@@ -42,6 +42,8 @@ ANSWER = '{"intent": "card_lost", "urgency": "high"}'
 MESSAGE = "My card is gone, please block it."
 MODEL = releases.MODEL
 SALT = "0123456789abcdef"
+# However busy this machine is, an engine that answers does so in time.
+PATIENT = {"connect": 60.0, "first_token": 60.0, "next_token": 60.0, "total": 120.0}
 
 
 def bundle(folder: Path, version: str, guards: dict[str, str] | None = None, task: Task = TASK) -> Path:
@@ -65,8 +67,8 @@ class Engine:
 
     Attributes:
         says: the tokens of every answer.
-        fails: ``hang``, ``slow`` (between tokens), ``cut``, ``drop`` (at once), ``garbage``, ``error`` or a status;
-            None: it answers.
+        fails: ``hang``, ``held`` (until it is something else), ``slow`` (between tokens), ``cut``, ``drop`` (at once),
+            ``garbage``, ``error`` or a status; None: it answers.
         retry_after: what it says beside a status that refuses; None: nothing, as TGI and vLLM do.
         asked: the bodies of requests that are no probes.
         left: requests whose client closed the connection.
@@ -125,7 +127,12 @@ class Engine:
             return await self._stream(request, body)
         if self.fails == "slow":
             await asyncio.sleep(self.slow_s * len(self.says))
+        await self._held()
         return web.json_response(self._whole(body))
+
+    async def _held(self) -> None:
+        while self.fails == "held":
+            await asyncio.sleep(0.01)
 
     async def _stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -135,6 +142,7 @@ class Engine:
             await response.write(self._event({**self._head(), "choices": [choice]}))
             if self.fails == "slow":
                 await asyncio.sleep(self.slow_s)
+            await self._held()
             if self.fails == "cut" and number:
                 assert request.transport is not None
                 request.transport.abort()
@@ -209,11 +217,11 @@ class World:
         """Ask; a chat unless told otherwise."""
         if path == "/v1/chat/completions":
             body = {"messages": [{"role": "user", "content": MESSAGE}], **body}
-        return requests.post(self.url + path, json=body, headers=headers, timeout=30)
+        return requests.post(self.url + path, json=body, headers=headers, timeout=60)
 
     def get(self, path: str) -> requests.Response:
         """Ask a route that only tells."""
-        return requests.get(self.url + path, timeout=30)
+        return requests.get(self.url + path, timeout=60)
 
     def logged(self, answer: requests.Response) -> Prediction:
         """What the log holds of an answer, as soon as it holds its outcome."""
@@ -230,6 +238,11 @@ class World:
         """Every sample that the gateway exports now."""
         lines = self.get("/metrics").text.splitlines()
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+
+    @property
+    def proved(self) -> bool:
+        """Whether all engines have proved what they serve."""
+        return all(up == 1 for name, up in self.metrics().items() if name.startswith("trunkline_engine_up_ratio"))
 
 
 def logged(params: Params, prediction: str) -> Prediction:
@@ -297,10 +310,10 @@ def rows(params: Params) -> list[Prediction]:
 
 
 def settings(folder: Path, **changes: Any) -> Params:
-    """params.yaml with its log in the folder."""
+    """params.yaml with its log in the folder, and with patience."""
     log = {"database": f"sqlite:///{folder}/predictions.sqlite", "spool": str(folder / "spool"), "spool_mb": 1}
-    changes = {f"serve__log__{name}": value for name, value in log.items()} | changes
-    return starter.settings(folder, **changes)
+    known = {f"serve__log__{name}": value for name, value in log.items()} | {"serve__timeouts": dict(PATIENT)}
+    return starter.settings(folder, **(known | changes))
 
 
 @contextlib.contextmanager
@@ -313,4 +326,5 @@ def serving(
         world = World(folder, (stable, canary), engines, settings(folder, **changes))  # type: ignore[arg-type]
         world.split(weight, rollout)
         with served.running(serve.application(world.params, world.traffic, None)) as world.url:
+            wait(lambda: world.proved)
             yield world

@@ -45,6 +45,7 @@ class Provider:
         counts: whether it tells the tokens.
         trouble: responses that it gives instead, one a request, before it answers.
         delay: seconds that an answer takes.
+        crowd: so many requests it wants to have had at once before it answers any.
         key: the only one that it takes; None: any.
         tells_key: whether it repeats the key that it was sent when it refuses something.
         bodies: of all requests.
@@ -59,6 +60,7 @@ class Provider:
         self.counts = True
         self.trouble: list[tuple[int, dict[str, str]]] = []
         self.delay = 0.0
+        self.crowd = 0
         self.key: str | None = None
         self.tells_key = False
         self.bodies: list[dict[str, Any]] = []
@@ -83,6 +85,8 @@ class Provider:
         self._now += 1
         self.most = max(self.most, self._now)
         try:
+            while self.most < self.crowd:
+                await asyncio.sleep(0.01)
             await asyncio.sleep(self.delay)
             whole = self._document(body["model"], body["messages"])
             if not body["stream"]:
@@ -156,7 +160,7 @@ def record(url: str, task: Task, **changes: object) -> Record:
         "usd_input": 2.0,
         "usd_output": 8.0,
         "retries": 0,
-        "timeout": 5.0,
+        "timeout": 60.0,
         "concurrent": 4,
         "messages": ("my card is gone", "why was I charged 12 EUR", "the app shows my old number"),
         "pinned_tokens": 32,
@@ -215,7 +219,7 @@ def params(url: str, **changes: object) -> dict[str, object]:
         "hosted__key": None,
         "hosted__usd_per_million": {"input": 2.0, "output": 8.0},
         "hosted__retries": 2,
-        "hosted__timeout": 5.0,
+        "hosted__timeout": 60.0,
         "hosted__concurrent": 4,
         "train__method": "none",
         "evaluate__scorers": ["exact_match", "valid_json"],

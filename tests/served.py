@@ -29,7 +29,7 @@ class Process(NamedTuple):
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(120)
 
 
 def command(*arguments: object, params: Path = ROOT / "params.yaml") -> list[str]:

@@ -7,7 +7,7 @@ from aiohttp import web
 
 import gateways
 import served
-from trunkline.clients import gateway
+from trunkline.clients import gateway, listening
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,9 @@ def test_it_is_asked_where_it_answers_on_this_machine(listen, url):
 
 
 def test_it_tells_its_metrics_past_any_proxy(tmp_path, monkeypatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     with gateways.serving(tmp_path) as world:
-        assert "trunkline_engine_up_ratio{" in gateway.metrics(world.url, 10)
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+        assert "trunkline_engine_up_ratio{" in gateway.metrics(world.url, 60)
 
 
 def test_what_answers_nothing_or_no_metrics_tells_none():
@@ -33,8 +33,9 @@ def test_what_answers_nothing_or_no_metrics_tells_none():
         return web.Response(status=404, text="trunkline_engine_up_ratio 1")
 
     with served.answering(refuse) as url:
-        assert gateway.metrics(url, 10) is None
+        assert gateway.metrics(url, 60) is None
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert gateway.metrics(f"http://127.0.0.1:{silent.getsockname()[1]}", 0.1) is None
-    assert gateway.metrics(url, 1) is None
+    with listening.listen("127.0.0.1", 0) as nobody:
+        assert gateway.metrics(f"http://127.0.0.1:{nobody.getsockname()[1]}", 10) is None
     assert gateway.metrics("http://:80:", 1) is None

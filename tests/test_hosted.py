@@ -161,9 +161,11 @@ def test_a_provider_is_asked_the_holdout_and_its_tokens_are_paid(project, settin
 
 
 def test_no_more_requests_run_at_once_than_params_say(project, settings, provider):
-    provider.delay = 0.02
-    judged(settings())
-    assert provider.most == 4
+    few = settings(hosted__concurrent=2)
+    steps(few)
+    provider.delay, provider.most, provider.crowd = 0.02, 0, 2
+    judged(few)
+    assert provider.most == 2
 
 
 def test_a_request_that_is_refused_for_now_is_asked_again_and_one_that_fails_ends_it(project, settings, provider):

@@ -39,6 +39,8 @@ PLAN = {
     "poll_seconds": 1,
     "metrics": {"latency_ms": {"kind": "amount", "quantiles": [0.75], "tolerated": 2.5, "margins": [3.8]}},
     "hard_stops": {"error": 10},
+    # No false alarm.
+    "alpha": {"planned": 1e-9, "reserve": 1e-9, "ratio": 1e-9},
 }
 
 
@@ -52,7 +54,10 @@ class Place(Machine):
         log = {"database": f"sqlite:///{folder / 'log.sqlite'}", "spool": str(folder / "spool")}
         content = yaml.safe_load((self.folder / "params.yaml").read_text())
         content["serve"]["log"] |= log
-        content["serve"]["gateway"] |= {"probe_seconds": 0.5, "repeat_seconds": 0.5}
+        content["serve"]["gateway"] |= {"probe_seconds": 2.0, "repeat_seconds": 0.5}
+        # Whatever stands still for a moment, nobody is refused and nothing is ended that is asked.
+        content["serve"]["timeouts"] = dict(gateways.PATIENT)
+        content["supervise"] |= {"silent_seconds": 60, "grace_seconds": 5}
         content["rollout"] |= PLAN
         for clone in (self.folder, self.desk):
             (clone / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))

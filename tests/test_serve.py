@@ -76,6 +76,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 PRICE = {"input": 2.0, "output": 8.0}
+# A module's world serves all examples, however busy this machine is.
+UNHURRIED = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
 
 
 def text_of(answer: requests.Response) -> str:
@@ -143,14 +145,14 @@ def test_a_body_that_is_not_encoded_as_it_says_is_refused_and_no_fault_of_ours(w
     content = json.dumps({"prompt": MESSAGE} if path == TEXT else {"inputs": MESSAGE}).encode()
     packed, said = gzip.compress(content), {"Content-Encoding": "gzip"}
     for body in (b"no " + packed, packed[:12], content):
-        answer = requests.post(world.url + path, data=body, headers=said, timeout=30)
+        answer = requests.post(world.url + path, data=body, headers=said, timeout=60)
         assert (answer.status_code, answer.json()["error_type"]) == (422, "validation")
     assert caplog.records == []
     if path in (GENERATE, TEXT):
-        assert text_of(requests.post(world.url + path, data=packed, headers=said, timeout=30)) == ANSWER
+        assert text_of(requests.post(world.url + path, data=packed, headers=said, timeout=60)) == ANSWER
 
 
-@effort(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@effort(max_examples=60, deadline=None, suppress_health_check=UNHURRIED)
 @given(
     path=st.sampled_from([*BODIES, "/v1/feedback", "/tokenize"]),
     body=st.dictionaries(
@@ -409,7 +411,7 @@ def evaluated(world: World) -> Iterator[None]:
         yield
 
 
-@effort(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@effort(max_examples=150, deadline=None, suppress_health_check=UNHURRIED)
 @given(
     message=st.text(min_size=1, max_size=60).filter(str.strip)
     | st.sampled_from(["<|im_end|>", "&lt;b&gt; 4111 1111 1111 1111"])

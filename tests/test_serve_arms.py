@@ -1,18 +1,20 @@
 """`trunkline serve`: who is answered by which release, while the traffic changes and engines come and go."""
 
+import asyncio
 import json
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from aiohttp import web
 
 import gateways
 import served
+import supervised
 from gateways import ANSWER, MESSAGE, SALT, World, wait
 from trunkline import assignment, prompts
 from trunkline.clients import files
@@ -86,8 +88,7 @@ def test_a_request_without_a_unit_is_a_unit_of_its_own(world):
 
 
 def test_what_is_being_answered_ends_on_the_arm_that_it_began_on(world):
-    world.stable.fails = "slow"
-    world.stable.slow_s = 0.4
+    world.stable.fails = "held"
     unit = unit_of("stable")
     answers: list[requests.Response] = []
     streams = [threading.Thread(target=lambda s=s: answers.append(ask(world, unit, stream=s))) for s in (True, False)]
@@ -101,6 +102,7 @@ def test_what_is_being_answered_ends_on_the_arm_that_it_began_on(world):
     wait(lambda: world.get("/info").json()["model_id"] == CANARY)
     assert world.stable.running == 2
     assert released(ask(world, unit)) == CANARY
+    world.stable.fails = None
     for stream in streams:
         stream.join()
     assert [released(answer) for answer in answers] == [STABLE, STABLE]
@@ -148,6 +150,23 @@ def test_an_engine_that_proves_itself_again_gets_traffic_again(world):
     wait(lambda: ask(world, unit_of("canary")).status_code == 200)
 
 
+class Slow(gateways.Engine):
+    """Does not say at once who it is."""
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        if request.path == "/info":
+            await asyncio.sleep(0.4)
+        return await super().__call__(request)
+
+
+def test_a_gateway_begins_once_its_engine_has_proved_itself_however_often_that_is_repeated(tmp_path):
+    folder = gateways.bundle(tmp_path, "v1.0.0")
+    with served.answering(Slow(folder)) as url:
+        changes = {"serve__engines__stable__url": url, "serve__gateway__probe_seconds": 0.1}
+        with served.running(serve.application(gateways.settings(tmp_path, **changes), None, folder)) as address:
+            assert requests.get(address + "/health", timeout=60).status_code == 200
+
+
 def test_without_a_proved_stable_the_gateway_is_not_healthy(world):
     world.stable.digest = "f" * 64
     wait(lambda: world.get("/health").status_code == 503)
@@ -161,7 +180,8 @@ def test_another_engine_on_the_port_of_one_that_died_gets_nothing(tmp_path, capl
     folder = gateways.bundle(tmp_path, "v1.0.0")
     engine = gateways.Engine(folder)
     other = gateways.Engine(gateways.bundle(tmp_path, "v1.1.0"))
-    with served.answering(engine) as url:
+    # None that a process may be given that asks for any.
+    with served.answering(engine, supervised.free_ports()) as url:
         params = gateways.settings(tmp_path, serve__gateway__probe_seconds=14.0)
         single = params.serve.engines["stable"].model_copy(update={"url": url})
         engines = {"stable": single, "canary": single}
@@ -240,10 +260,10 @@ def test_a_release_whose_answers_may_be_longer_than_is_allowed_is_not_served(tmp
         pass
 
 
-def test_a_file_that_cannot_even_be_read_does_not_end_the_following(world):
+def test_a_file_that_cannot_even_be_read_does_not_end_the_following(world, caplog):
     world.traffic.unlink()
     world.traffic.mkdir()
-    time.sleep(0.2)
+    wait(lambda: "Is a directory" in caplog.text)
     world.traffic.rmdir()
     world.split(0.9)
     wait(lambda: ratio(world) == 0.9)

@@ -185,7 +185,7 @@ def test_a_real_model_behind_the_gateway_answers_as_it_was_evaluated(tmp_path, c
                     assert (last.generated_text, last.details.generated_tokens) == (one.output, one.tokens_out)
                     chat = client.chat_completion([{"role": "user", "content": message}])
                     assert (chat.choices[0].message.content, chat.usage.prompt_tokens) == (one.output, one.tokens_in)
-                tokens = requests.post(url + "/tokenize", json={"inputs": "my card"}, timeout=30).json()
+                tokens = requests.post(url + "/tokenize", json={"inputs": "my card"}, timeout=60).json()
                 check(tokens, "TokenizeResponse")
                 assert "".join(token["text"] for token in tokens) == "my card"
                 found = gateways.logged(params, chat.id.removeprefix("chatcmpl-")).outcome
@@ -193,11 +193,11 @@ def test_a_real_model_behind_the_gateway_answers_as_it_was_evaluated(tmp_path, c
                 assert found.output == expected[-1].output.replace("\x00", "\ufffd")
                 assert found.engine_fingerprint == chat.system_fingerprint
                 assert found.confidence == pytest.approx(expected[-1].confidence, rel=1e-4)
-                assert requests.get(url + "/health", timeout=30).status_code == 200
+                assert requests.get(url + "/health", timeout=60).status_code == 200
             finally:
                 os.kill(os.getpid(), signal.SIGTERM)
             # An engine that is gone.
-            gateways.wait(lambda: requests.get(url + "/health", timeout=30).status_code == 503, 60)
+            gateways.wait(lambda: requests.get(url + "/health", timeout=60).status_code == 503, 60)
 
     params = gateways.settings(tmp_path, **changes)
     with ThreadPoolExecutor() as pool, caplog.at_level(logging.INFO, "trunkline"):

@@ -67,7 +67,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def curl(world: World, path: str, *options: str, body: object = None, code: int = 0) -> str:
     """What curl prints; it must end with ``code``."""
     data = [] if body is None else ["--data-binary", "@-"]
-    command = ["curl", "-sS", "--max-time", "10", *options, *data, world.url + path]
+    command = ["curl", "-sS", "--max-time", "60", *options, *data, world.url + path]
     done = subprocess.run(command, input=json.dumps(body), capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     return done.stdout
@@ -122,7 +122,7 @@ def install(folder: Path) -> Path:
     """The Python of an environment with the legacy client; skips where there is no package index."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin/python"
-    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--retries", "1", "--timeout", "15"]
+    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--retries", "5", "--timeout", "15"]
     done = subprocess.run([*pip, *LEGACY], capture_output=True, text=True, check=False)
     if done.returncode and UNREACHABLE in done.stderr + done.stdout:
         pytest.skip("no package index can be reached to install the legacy client from")

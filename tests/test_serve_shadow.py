@@ -1,7 +1,6 @@
 """A rollout's shadow in `trunkline serve`: the canary is asked too, and no client can tell."""
 
 import contextlib
-import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ import requests
 import gateways
 import rollout_logs
 from gateways import ANSWER, MESSAGE, SALT, World, wait
-from trunkline.clients import predictions
+from trunkline.clients import listening, predictions
 from trunkline.operations.serve import mirroring, routing
 from trunkline.records.prediction import Prediction, Selection
 from trunkline.records.traffic import Mirror
@@ -44,7 +43,7 @@ def mirroring_begins(world: World) -> None:
         world.post()
         return counted(world) != {}
 
-    wait(look, 30)
+    wait(look)
 
 
 def counted(world: World) -> dict[str, float]:
@@ -55,7 +54,7 @@ def counted(world: World) -> dict[str, float]:
 
 def shadows(world: World) -> dict[str, Prediction]:
     """What is logged of every shadow, by the prediction that it is one of, once nothing waits any more."""
-    wait(lambda: world.metrics()["trunkline_spool_records"] == 0, 30)
+    wait(lambda: world.metrics()["trunkline_spool_records"] == 0)
     return logged(world)
 
 
@@ -67,7 +66,7 @@ def settled(world: World) -> dict[str, Prediction]:
         ended = sum(value for result, value in counted(world).items() if result != "dropped")
         return None not in ends and len(ends) == ended
 
-    wait(look, 30)
+    wait(look)
     return shadows(world)
 
 
@@ -147,7 +146,7 @@ def test_which_requests_are_mirrored_the_salt_says_and_another_share_keeps_those
 def test_a_hanging_canary_delays_nobody_what_comes_meanwhile_is_dropped_and_a_drain_gives_it_up(tmp_path):
     with shadowed(tmp_path, at_once=2) as world:
         world.canary.fails = "hang"
-        wait(lambda: world.post().ok and world.canary.running == 2, 30)
+        wait(lambda: world.post().ok and world.canary.running == 2)
         before = counted(world).get("dropped", 0)
         answers = [world.post() for _ in range(5)]
         assert [answer.json()["choices"][0]["message"]["content"] for answer in answers] == [ANSWER] * 5
@@ -162,10 +161,10 @@ def test_a_hanging_canary_delays_nobody_what_comes_meanwhile_is_dropped_and_a_dr
     ("fails", "error"), [("garbage", "garbage"), (500, None), ("gone", "unproven")], ids=["garbage", "status", "gone"]
 )
 def test_a_canary_that_fails_or_is_gone_is_told_of_the_canary_alone(tmp_path, fails, error):
-    with shadowed(tmp_path) as world:
+    with shadowed(tmp_path) as world, contextlib.ExitStack() as stack:
         if fails == "gone":
-            with socket.create_server(("127.0.0.1", 0)) as nobody:
-                url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+            # A port that somebody has, who does not listen there.
+            url = "http://{}:{}".format(*stack.enter_context(listening.listen("127.0.0.1", 0)).getsockname())
             canary = world.split(0.0).canary
             assert canary is not None
             world.split(0.0, canary=canary.model_copy(update={"url": url}), shadow=Mirror(share=1.0, at_once=4))
@@ -178,7 +177,7 @@ def test_a_canary_that_fails_or_is_gone_is_told_of_the_canary_alone(tmp_path, fa
             answers.append(world.post())
             return counted(world).get("failed", 0) >= 2
 
-        wait(failed, 30)
+        wait(failed)
         assert all(answer.status_code == 200 for answer in answers)
         ends = [one.outcome for one in shadows(world).values() if one.outcome is not None and one.outcome.error]
         assert len(ends) >= 2
@@ -218,7 +217,7 @@ def test_nothing_is_mirrored_before_the_shadow_or_after_it(tmp_path):
         world.split(0.0, shadow=Mirror(share=1.0, at_once=4))
         mirroring_begins(world)
         world.split(1.0)
-        wait(lambda: world.metrics()["trunkline_canary_weight_ratio"] == 1, 30)
+        wait(lambda: world.metrics()["trunkline_canary_weight_ratio"] == 1)
         settled(world)
         asked = len(world.canary.asked)
         assert world.post().headers["x-trunkline-release"] == CANARY

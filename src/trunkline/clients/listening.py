@@ -75,7 +75,7 @@ def answer(app: web.Application, place: socket.socket, drain: float, ready: Call
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    app.on_shutdown.insert(0, _go_on)
+    app.on_startup.insert(0, _Ending().heed)
     web.run_app(app, sock=place, print=lambda _: ready(), **manners(drain))
 
 
@@ -133,9 +133,26 @@ _heard = logging.getLogger(__name__)
 _heard.addFilter(_Faults())
 
 
-async def _go_on(_: web.Application) -> None:
-    with suppress(NotImplementedError):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: None)
+class _Ending:
+    """Heeds signals as `answer` says. aiohttp's own handler cuts all answers if SIGTERM comes twice at once."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    async def heed(self, _: web.Application) -> None:
+        """Take the place of aiohttp's handlers."""
+        with suppress(NotImplementedError):
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGTERM, self._terminate)
+            loop.add_signal_handler(signal.SIGINT, self._interrupt)
+
+    def _terminate(self) -> None:
+        if not self._begun:
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        self._begun = True
+        raise web.GracefulExit
 
 
 async def _whole(request: web.Request) -> bytes:

@@ -49,12 +49,12 @@ class Backend:
         self._look = asyncio.Event()
         self._proving: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Let it prove itself, now and again and again; returns after the first time, or when that takes too long."""
+    async def start(self, seconds: float) -> None:
+        """Let it prove itself, now and again and again; returns after the first time, or when that takes longer."""
         first = asyncio.Event()
         self._proving = asyncio.create_task(self._go_on(first))
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.probe_seconds):
+            async with asyncio.timeout(seconds):
                 await first.wait()
 
     async def close(self) -> None:

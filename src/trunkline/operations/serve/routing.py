@@ -21,6 +21,8 @@ from trunkline.records.prediction import Arm
 from trunkline.records.traffic import Served, Traffic
 
 LOOK_S = 1.0
+# At the start engines get so long to prove themselves, however often that is repeated: all is refused until then.
+FIRST_S = 10.0
 ARMS: tuple[Arm, ...] = ("stable", "canary")
 
 _log = logging.getLogger(__name__)
@@ -68,6 +70,8 @@ class Routing:
     def __init__(self, params: Params, source: Source) -> None:
         """Nothing is read before `start`."""
         self._params, self._source = params, source
+        # A supervisor ends the engines that were left soon after.
+        self._turn_s = params.serve.gateway.probe_seconds
         self.traffic: Traffic
         self.arms: Mapping[Arm, Backend] = {}
         self._problem: str | None = None
@@ -82,7 +86,7 @@ class Routing:
             Error: it cannot be read.
         """
         self._seen = self._state()
-        await self._take(self._read())
+        await self._take(self._read(), max(FIRST_S, self._turn_s))
         self._following = asyncio.create_task(self._follow())
 
     async def close(self) -> None:
@@ -127,7 +131,7 @@ class Routing:
                 continue
             self._seen = state
             try:
-                await self._take(self._read())
+                await self._take(self._read(), self._turn_s)
                 self._problem = None
             except Error as error:
                 if error.problem != self._problem:
@@ -157,15 +161,15 @@ class Routing:
         )
         return alone, "stable" if self._source.arm is None else _arm(self._source.arm)
 
-    async def _take(self, found: tuple[Traffic, Arm | None]) -> None:
-        """Serve this from now on; what is being answered ends as it began."""
+    async def _take(self, found: tuple[Traffic, Arm | None], seconds: float) -> None:
+        """Serve this, once its engines are proved or so many seconds later; what is being answered ends as it began."""
         traffic, own = found
         wanted: dict[Arm, Served] = {own or "stable": traffic.stable}
         if traffic.canary is not None:
             wanted["canary"] = traffic.canary
         backends = {arm: await self._backend(arm, served) for arm, served in wanted.items()}
         before = {*self.arms.values()}
-        await asyncio.gather(*(backend.start() for backend in {*backends.values()} - before))
+        await asyncio.gather(*(backend.start(seconds) for backend in {*backends.values()} - before))
         self.traffic, self.arms = traffic, backends
         for left in before - {*backends.values()}:
             task = asyncio.create_task(left.close())
