@@ -41,6 +41,8 @@ VERSIONS = ("v1.0.0", "v1.1.0", "v1.2.0")
 OTHER_CODE = "v1.3.0"
 TASK = finished.TASK.model_copy(update={"transforms": transforms.identify(("clean_text@1", "mask_pii@1"))})
 GUARD = {"injection@1": "flag"}
+# An engine without traffic lives so much longer.
+GRACE_S = 1.2
 STAND_IN = Path(__file__).parent / "stand_in.py"
 BASE = {"cmd": "exec trunkline base", "outs": [{"path": "models/base", "md5": ""}]}
 LOCK = {"schema": "2.0", "stages": {"base": BASE}}
@@ -205,8 +207,7 @@ class Machine(Supervision):
             "supervise",
             ports={"first": port + 1, "last": port + 9},
             poll_seconds=0.4,
-            silent_seconds=2,
-            grace_seconds=1.2,
+            grace_seconds=GRACE_S,
             restart_seconds={"first": 0.2, "most": 1},
         )
 
@@ -248,8 +249,12 @@ class Machine(Supervision):
         stable, canary = (arm and arm.release.removeprefix(f"{MODEL}@") for arm in (now.stable, now.canary))
         return stable, canary, now.weight
 
+    def log(self, version: str) -> str:
+        """What an engine of this version has said."""
+        return (self.serve / f"engine-{version}.log").read_text()
+
     def ask(self, unit: str, seconds: float = 0) -> requests.Response:
-        return requests.post(self.url, json={"unit": unit, "seconds": seconds}, timeout=30)
+        return requests.post(self.url, json={"unit": unit, "seconds": seconds}, timeout=60)
 
     def came(self, unit: str) -> tuple[int, str]:
         """What a unit gets: status, and the version that it is from."""
@@ -260,7 +265,7 @@ class Machine(Supervision):
         """Whether every arm answers: ten units are on both of them at any weight that the tests use."""
         try:
             return all(self.ask(f"unit-{number}").status_code == 200 for number in range(10))
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
     def decide(self, stable: str, weights: dict[str, str] | None = None, rollout: dict | None = None) -> None:
@@ -287,10 +292,10 @@ class Machine(Supervision):
             made = branches.commit(branches.local_head("env/production"), changed, "decide")
             starter.git(self.origin, "update-ref", "refs/heads/env/production", made)
 
-    def fault(self, name: str, content: str = "") -> Path:
+    def fault(self, name: str) -> Path:
         path = self.folder / "faults" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(content)
+        path.touch()
         return path
 
 
@@ -346,7 +351,7 @@ def clients(ask: Callable[[str], Came], count: int = 2, pause: float = 0.02) -> 
             thread.join()
 
 
-def until(what: Callable[[], object], seconds: float = 60) -> None:
+def until(what: Callable[[], object], seconds: float = 120) -> None:
     """Wait until it is so."""
     deadline = time.monotonic() + seconds
     while not what():

@@ -113,15 +113,17 @@ class Keeper:
             await asyncio.sleep(_SOON_S)
         _log.info("supervise  %s is ready%s", self.program.name, self._process)
         self._told = None
-        heard = time.monotonic()
+        heard, unanswered = time.monotonic(), 0
         while True:
             await asyncio.sleep(_LOOK_S)
             self._must_run()
             try:
                 await self.program.check()
-                heard = time.monotonic()
+                heard, unanswered = time.monotonic(), 0
             except Failure as failure:
-                if time.monotonic() - heard > self._params.silent_seconds:
+                unanswered += 1
+                # A machine that stood still, as a virtual one does that is moved, finds silent whom it had just asked.
+                if unanswered > 1 and time.monotonic() - heard > self._params.silent_seconds:
                     raise self._unfit(f"hangs: {failure.problem}") from None
 
     @property
