@@ -237,7 +237,8 @@ class Machine(Supervision):
         self.decide(stable, rollout=None if canary is None else rollout(stable, canary, weight))
         arms = (stable, canary, 0 if canary is None else weight)
         versions = {version for version in arms[:2] if version}
-        until(lambda: self.arms == arms and self.running.engines.keys() == versions and self.proved and self.answers())
+        until(lambda: self.arms == arms and self.running.engines.keys() == versions and self.proved)
+        until(lambda: self.answering == versions)
         self._heard = len(self._lines)
 
     @property
@@ -261,12 +262,21 @@ class Machine(Supervision):
         answer = self.ask(unit)
         return answer.status_code, answer.json()["release"].removeprefix(f"{MODEL}@")
 
-    def answers(self) -> bool:
-        """Whether every arm answers: ten units are on both of them at any weight that the tests use."""
+    @property
+    def answering(self) -> set[str]:
+        """The versions that answer; none where anybody gets no answer.
+
+        Ten units are on both arms at any weight that the tests use.
+        """
         try:
-            return all(self.ask(f"unit-{number}").status_code == 200 for number in range(10))
+            came = [self.came(f"unit-{number}") for number in range(10)]
         except requests.RequestException:
-            return False
+            return set()
+        return {version for _, version in came} if all(status == 200 for status, _ in came) else set()
+
+    def answers(self) -> bool:
+        """Whether every arm does."""
+        return bool(self.answering)
 
     def decide(self, stable: str, weights: dict[str, str] | None = None, rollout: dict | None = None) -> None:
         """Change env/production as whoever decides does, in one commit."""

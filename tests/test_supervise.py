@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ import supervised
 from releases import MODEL
 from supervised import Machine, until
 from trunkline import cli, params
+from trunkline.assignment import arm_of
 from trunkline.clients import files
 from trunkline.clients.weights import identify
 from trunkline.errors import Error
@@ -153,28 +155,50 @@ def comes_back(machine: Machine, before: supervised.Running, traffic: Traffic) -
     assert machine.running.engines["v1.0.0"] == before.engines["v1.0.0"]
 
 
-@pytest.fixture
-def impatient(machine: Machine) -> Iterator[None]:
-    """Its supervisor does not wait long for what is silent."""
-    usual = yaml.safe_load((machine.folder / "params.yaml").read_text())["supervise"]["silent_seconds"]
+@contextmanager
+def supervised_by(machine: Machine, name: str, seconds: float) -> Iterator[None]:
+    """A supervisor with another setting; before and after it the next one goes on with what it finds."""
+    usual = yaml.safe_load((machine.folder / "params.yaml").read_text())["supervise"][name]
 
-    def wait(seconds: float) -> None:
-        machine.configure("supervise", silent_seconds=seconds)
+    def become(seconds: float) -> None:
+        machine.configure("supervise", **{name: seconds})
         if machine.runs:
-            machine.crash()  # the next one reads it, and goes on with what it finds
+            machine.crash()
 
-    wait(2)
-    yield
-    wait(usual)
+    become(seconds)
+    try:
+        yield
+    finally:
+        become(usual)
 
 
-@pytest.mark.usefixtures("impatient")
 def test_an_engine_that_hangs_is_started_again_and_keeps_its_arm_meanwhile(machine):
-    machine.settle("v1.0.0", "v1.1.0")
-    before, traffic = machine.running, machine.traffic
-    os.kill(before.engines["v1.1.0"], signal.SIGSTOP)
-    comes_back(machine, before, traffic)
-    until(lambda: "engine v1.1.0 hangs" in machine.said)
+    with supervised_by(machine, "silent_seconds", 2):
+        machine.settle("v1.0.0", "v1.1.0")
+        before, traffic = machine.running, machine.traffic
+        os.kill(before.engines["v1.1.0"], signal.SIGSTOP)
+        comes_back(machine, before, traffic)
+        until(lambda: "engine v1.1.0 hangs" in machine.said)
+
+
+def test_one_that_is_down_gets_no_other_rollouts_units_before_it_is_proved_again(machine):
+    with supervised_by(machine, "grace_seconds", 60):
+        machine.settle("v1.0.0", "v1.1.0")
+        slow = machine.fault("slow-v1.1.0")
+        os.kill(machine.running.engines["v1.1.0"], signal.SIGKILL)
+        until(lambda: "engine v1.1.0 has ended (" in machine.said)
+        machine.decide("v1.0.0", rollout=tried(0, "rolled_back"))
+        until(lambda: machine.arms == ("v1.0.0", None, 0))
+        machine.decide("v1.0.0", rollout=tried(0.5))
+        time.sleep(2)
+        assert machine.arms == ("v1.0.0", None, 0)
+        slow.unlink()
+        until(lambda: machine.arms == ("v1.0.0", "v1.1.0", 0.5))
+        assert machine.ask(next(unit for unit in map(str, range(99)) if on_canary(unit))).status_code == 200
+
+
+def on_canary(unit: str) -> bool:
+    return arm_of(rollout_logs.SALT, unit, 0.5) == "canary"
 
 
 class Moody:
