@@ -27,6 +27,7 @@ import merged
 import starter
 import supervised
 import tiny
+from ports import free_ports
 from supervised import Supervision
 from trunkline import params, prompts, transforms
 from trunkline.clients import model, predictions
@@ -102,7 +103,7 @@ class Story(Supervision):
 
     def __init__(self, folder: Path, plan: Mapping[str, object]) -> None:
         super().__init__(folder / "machine")
-        port = supervised.free_ports()
+        port = free_ports()
         self.url = f"http://127.0.0.1:{port}"
         self._place = folder
         base = tiny.build_teachable(folder / "base")

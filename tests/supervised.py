@@ -25,9 +25,10 @@ import finished
 import releases
 import rollout_logs
 import starter
+from ports import free_ports
 from releases import MODEL
 from trunkline import guard, transforms
-from trunkline.clients import bundles, daemons, files, listening
+from trunkline.clients import bundles, daemons, files
 from trunkline.clients.dvc import objects
 from trunkline.clients.git import branches
 from trunkline.clients.weights import identify
@@ -367,14 +368,6 @@ def until(what: Callable[[], object], seconds: float = 120) -> None:
     while not what():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.05)
-
-
-def free_ports() -> int:
-    """The first of ten ports that nobody listens at."""
-    for first in range(20_000 + os.getpid() % 1000 * 10, 60_000, 10):
-        if all(listening.is_free("127.0.0.1", first + number) for number in range(10)):
-            return first
-    raise AssertionError("no ports")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-import supervised
+from ports import free_ports
 from supervised import until
 from trunkline import assignment, haproxy
 from trunkline.clients import haproxy as runtime
@@ -90,7 +90,7 @@ class Proxy:
         addresses = {
             name: [f"127.0.0.1:{server.sockets[0].getsockname()[1]}"] for name, server in self.gateways.items()
         }
-        port = supervised.free_ports()
+        port = free_ports()
         self.params = HAProxyParams(
             bind=f"127.0.0.1:{port}",
             metrics=f"127.0.0.1:{port + 1}",
