@@ -27,6 +27,7 @@ import merged
 import starter
 import supervised
 import tiny
+from ports import free_ports
 from supervised import Supervision
 from trunkline import params, prompts, transforms
 from trunkline.clients import model, predictions
@@ -102,7 +103,7 @@ class Story(Supervision):
 
     def __init__(self, folder: Path, plan: Mapping[str, object]) -> None:
         super().__init__(folder / "machine")
-        port = supervised.free_ports()
+        port = free_ports()
         self.url = f"http://127.0.0.1:{port}"
         self._place = folder
         base = tiny.build_teachable(folder / "base")
@@ -128,11 +129,13 @@ class Story(Supervision):
         return {
             "evaluate__precision": "fp32",
             "serve__gateway__listen": f"127.0.0.1:{port}",
-            "serve__gateway__probe_seconds": 2.0,
+            "serve__gateway__probe_seconds": 8.0,
             "serve__guard": {"format@1": "block"},
             "serve__log__database": f"sqlite:///{self._place / 'log.sqlite'}",
-            "serve__timeouts__first_token": 8.0,
-            "serve__timeouts__total": 12.0,
+            # No honest answer takes so long, however busy the machine is; one of an engine that is dead does.
+            "serve__timeouts__connect": 10.0,
+            "serve__timeouts__first_token": 15.0,
+            "serve__timeouts__total": 25.0,
             "supervise__ports": {"first": port + 1, "last": port + 9},
             "supervise__poll_seconds": 1.0,
             # So long that the next rollout of the same release finds its engine running.
@@ -175,9 +178,17 @@ class Story(Supervision):
     @property
     def mirrored(self) -> int:
         """How many requests the gateway says that the canary has answered for nobody since the gateway began."""
+        lines = self._metrics("trunkline_shadow_requests_total")
+        return sum(int(float(line.split()[-1])) for line in lines if "answered" in line)
+
+    @property
+    def tries(self) -> bool:
+        """Whether the gateway says that it has a canary."""
+        return any('arm="canary"' in line for line in self._metrics("trunkline_engine_up_ratio"))
+
+    def _metrics(self, name: str) -> list[str]:
         lines = requests.get(f"{self.url}/metrics", timeout=60).text.splitlines()
-        name = "trunkline_shadow_requests_total{"
-        return sum(int(float(line.split()[-1])) for line in lines if line.startswith(name) and "answered" in line)
+        return [line for line in lines if line.startswith(f"{name}{{")]
 
     @property
     def pairs(self) -> pl.DataFrame:

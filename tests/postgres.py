@@ -18,7 +18,11 @@ from typing import Self
 import psycopg
 from psycopg import sql
 
+from ports import free_ports
+
 USER = "trunkline"
+# Seconds that a start or a stop may take.
+_PATIENCE = "--timeout=300"
 MISSING = "PostgreSQL is not installed here: apt-get install postgresql"
 
 
@@ -38,9 +42,7 @@ class Postgres:
         self._programs, self._durable = programs_at, durable
         self._folder = Path(tempfile.mkdtemp(prefix="trunkline-postgres-"))
         self._data = self._folder / "data"
-        with socket.socket() as listening:
-            listening.bind(("127.0.0.1", 0))
-            self.port = listening.getsockname()[1]
+        self.port = free_ports()
         self._as: list[str] = []
         if os.geteuid() == 0:
             account = pwd.getpwnam("postgres")
@@ -65,11 +67,19 @@ class Postgres:
     def start(self) -> None:
         fsync = "on" if self._durable else "off"
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync={fsync}"
-        self._run("pg_ctl", "start", f"--pgdata={self._data}", f"--log={self._folder}/log", "--wait", f"-o {options}")
+        self._run(
+            "pg_ctl",
+            "start",
+            f"--pgdata={self._data}",
+            f"--log={self._folder}/log",
+            "--wait",
+            _PATIENCE,
+            f"-o {options}",
+        )
 
     def stop(self) -> None:
         if (self._data / "postmaster.pid").exists():
-            self._run("pg_ctl", "stop", f"--pgdata={self._data}", "--mode=immediate", "--wait")
+            self._run("pg_ctl", "stop", f"--pgdata={self._data}", "--mode=immediate", "--wait", _PATIENCE)
 
     def database(self, name: str) -> str:
         """The address of a new, empty database."""

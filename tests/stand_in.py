@@ -1,7 +1,8 @@
 """Stands in for `trunkline engine` and `trunkline serve`: their command lines, routes and signals, without a model.
 
-An engine answers every chat with its version. What lies in the folder `faults` makes it misbehave: `broken-VERSION`
-ends it as it starts, `wrong-VERSION` lets it serve other weights, `slow-VERSION` lets it load for so many seconds.
+An engine answers every chat with its version, and says in its log whom it makes wait, and when it was told to end.
+What lies in the folder `faults` makes it misbehave: `broken-VERSION` ends it as it starts, `wrong-VERSION` lets it
+serve other weights, `slow-VERSION` lets it load for as long as it lies there.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -50,8 +52,8 @@ def engine(arguments: argparse.Namespace) -> type[Handler]:
     base = Base.read(arguments.base / "base.json")
     if (FAULTS / f"broken-{version}").exists():
         sys.exit("error: the model does not generate\nhint: serve it with vLLM or TGI")
-    if (FAULTS / f"slow-{version}").exists():
-        time.sleep(float((FAULTS / f"slow-{version}").read_text()))
+    while (FAULTS / f"slow-{version}").exists():
+        time.sleep(0.05)
     recorded = base.configuration if manifest.configuration else {}
     wrong = (FAULTS / f"wrong-{version}").exists()
     digest = identity.digest(manifest.weights, "other" if wrong else base.sha256, recorded)
@@ -61,7 +63,9 @@ def engine(arguments: argparse.Namespace) -> type[Handler]:
             self.answer(200, {"model_id": f"support-triage@{version}", "model_sha": digest, "version": "stand-in"})
 
         def do_POST(self) -> None:
-            time.sleep(self.body().get("seconds", 0))
+            if seconds := self.body().get("seconds"):
+                print("somebody waits", flush=True)
+                time.sleep(seconds)
             choice = {"message": {"content": version}, "finish_reason": "stop"}
             usage = {"prompt_tokens": 1, "completion_tokens": 1}
             self.answer(200, {"choices": [choice], "usage": usage, "system_fingerprint": digest[:12]})
@@ -87,7 +91,7 @@ def gateway(arguments: argparse.Namespace) -> type[Handler]:
             arm = now.stable
             if now.canary is not None and arm_of(now.salt, asked["unit"], now.weight) == "canary":
                 arm = now.canary
-            connection = HTTPConnection(urlsplit(arm.url).netloc, timeout=30)
+            connection = HTTPConnection(urlsplit(arm.url).netloc, timeout=60)
             try:
                 connection.request("POST", "/v1/chat/completions", json.dumps(asked))
                 said = json.loads(connection.getresponse().read())["choices"][0]["message"]["content"]
@@ -102,6 +106,13 @@ class Server(ThreadingHTTPServer):
     # What was accepted is answered before the process ends.
     daemon_threads = False
     request_queue_size = 128
+
+    def server_close(self) -> None:
+        self.socket.setblocking(False)
+        with suppress(OSError):
+            while True:
+                self.process_request(*self.get_request())
+        super().server_close()
 
 
 def main() -> None:
@@ -122,7 +133,12 @@ def main() -> None:
         host, port = arguments.listen.split(":")
         address, handler = (host, int(port)), gateway(arguments)
     server = Server(address, handler)
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+
+    def end(*_: object) -> None:
+        print("told to end at", time.time(), flush=True)
+        threading.Thread(target=server.shutdown).start()
+
+    signal.signal(signal.SIGTERM, end)
     server.serve_forever(poll_interval=0.05)
     server.server_close()
 

@@ -25,9 +25,10 @@ import finished
 import releases
 import rollout_logs
 import starter
+from ports import free_ports
 from releases import MODEL
 from trunkline import guard, transforms
-from trunkline.clients import bundles, daemons, files, listening
+from trunkline.clients import bundles, daemons, files
 from trunkline.clients.dvc import objects
 from trunkline.clients.git import branches
 from trunkline.clients.weights import identify
@@ -41,6 +42,8 @@ VERSIONS = ("v1.0.0", "v1.1.0", "v1.2.0")
 OTHER_CODE = "v1.3.0"
 TASK = finished.TASK.model_copy(update={"transforms": transforms.identify(("clean_text@1", "mask_pii@1"))})
 GUARD = {"injection@1": "flag"}
+# An engine without traffic lives so much longer.
+GRACE_S = 1.2
 STAND_IN = Path(__file__).parent / "stand_in.py"
 BASE = {"cmd": "exec trunkline base", "outs": [{"path": "models/base", "md5": ""}]}
 LOCK = {"schema": "2.0", "stages": {"base": BASE}}
@@ -205,8 +208,7 @@ class Machine(Supervision):
             "supervise",
             ports={"first": port + 1, "last": port + 9},
             poll_seconds=0.4,
-            silent_seconds=2,
-            grace_seconds=1.2,
+            grace_seconds=GRACE_S,
             restart_seconds={"first": 0.2, "most": 1},
         )
 
@@ -236,7 +238,8 @@ class Machine(Supervision):
         self.decide(stable, rollout=None if canary is None else rollout(stable, canary, weight))
         arms = (stable, canary, 0 if canary is None else weight)
         versions = {version for version in arms[:2] if version}
-        until(lambda: self.arms == arms and self.running.engines.keys() == versions and self.proved and self.answers())
+        until(lambda: self.arms == arms and self.running.engines.keys() == versions and self.proved)
+        until(lambda: self.answering == versions)
         self._heard = len(self._lines)
 
     @property
@@ -248,20 +251,33 @@ class Machine(Supervision):
         stable, canary = (arm and arm.release.removeprefix(f"{MODEL}@") for arm in (now.stable, now.canary))
         return stable, canary, now.weight
 
+    def log(self, version: str) -> str:
+        """What an engine of this version has said."""
+        return (self.serve / f"engine-{version}.log").read_text()
+
     def ask(self, unit: str, seconds: float = 0) -> requests.Response:
-        return requests.post(self.url, json={"unit": unit, "seconds": seconds}, timeout=30)
+        return requests.post(self.url, json={"unit": unit, "seconds": seconds}, timeout=60)
 
     def came(self, unit: str) -> tuple[int, str]:
         """What a unit gets: status, and the version that it is from."""
         answer = self.ask(unit)
         return answer.status_code, answer.json()["release"].removeprefix(f"{MODEL}@")
 
-    def answers(self) -> bool:
-        """Whether every arm answers: ten units are on both of them at any weight that the tests use."""
+    @property
+    def answering(self) -> set[str]:
+        """The versions that answer; none where anybody gets no answer.
+
+        Ten units are on both arms at any weight that the tests use.
+        """
         try:
-            return all(self.ask(f"unit-{number}").status_code == 200 for number in range(10))
-        except requests.ConnectionError:
-            return False
+            came = [self.came(f"unit-{number}") for number in range(10)]
+        except requests.RequestException:
+            return set()
+        return {version for _, version in came} if all(status == 200 for status, _ in came) else set()
+
+    def answers(self) -> bool:
+        """Whether every arm does."""
+        return bool(self.answering)
 
     def decide(self, stable: str, weights: dict[str, str] | None = None, rollout: dict | None = None) -> None:
         """Change env/production as whoever decides does, in one commit."""
@@ -287,10 +303,10 @@ class Machine(Supervision):
             made = branches.commit(branches.local_head("env/production"), changed, "decide")
             starter.git(self.origin, "update-ref", "refs/heads/env/production", made)
 
-    def fault(self, name: str, content: str = "") -> Path:
+    def fault(self, name: str) -> Path:
         path = self.folder / "faults" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(content)
+        path.touch()
         return path
 
 
@@ -346,20 +362,12 @@ def clients(ask: Callable[[str], Came], count: int = 2, pause: float = 0.02) -> 
             thread.join()
 
 
-def until(what: Callable[[], object], seconds: float = 60) -> None:
+def until(what: Callable[[], object], seconds: float = 120) -> None:
     """Wait until it is so."""
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.05)
-
-
-def free_ports() -> int:
-    """The first of ten ports that nobody listens at."""
-    for first in range(20_000 + os.getpid() % 1000 * 10, 60_000, 10):
-        if all(listening.is_free("127.0.0.1", first + number) for number in range(10)):
-            return first
-    raise AssertionError("no ports")
 
 
 if __name__ == "__main__":

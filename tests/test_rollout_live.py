@@ -530,13 +530,11 @@ def test_a_watch_outlives_its_database_and_ends_with_the_rollout(quick):
         assert "nothing is decided meanwhile" in said_by(process, "there is no prediction log")
         away.rename(quick.database)
         said_by(process, "hold (")
-        for _ in range(40):
+        while process.poll() is None:
             quick.now = datetime.now(UTC)
             quick.traffic(0.5, rate=100, error=1.0)
             time.sleep(0.5)
-            if process.poll() is not None:
-                break
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=120)
         assert process.returncode == 3
     assert "stop by trunkline (hard stop): 10 in a row on the canary: error" in out
     assert quick.rollout.state == "rolled_back"
@@ -549,7 +547,7 @@ def test_in_a_workflow_a_watch_ends_when_it_is_held_and_tells_the_next_job(quick
     with subprocess.Popen([*WATCH, "--until-held"], stderr=subprocess.PIPE, text=True) as process:
         said_by(process, "hold (")
         assert cli.main(["rollout", "hold", "--reason", "the summer sale begins"]) == 0
-        process.communicate(timeout=20)
+        process.communicate(timeout=120)
         assert process.returncode == 4
     assert cli.main(["rollout", "watch", "--until-held"]) == 4, "run again it finds it held"
     assert output.read_text() == 2 * f"rollout={quick.rollout.name}\nstate=held\n"
@@ -557,7 +555,7 @@ def test_in_a_workflow_a_watch_ends_when_it_is_held_and_tells_the_next_job(quick
         said_by(process, "held by")
         assert process.poll() is None, "while a human decides somebody looks on"
         assert cli.main(["rollout", "rollback", "--reason", "no", "--by", "ann"]) == 0
-        process.communicate(timeout=20)
+        process.communicate(timeout=120)
         assert process.returncode == 3
     assert output.read_text().splitlines()[-1] == "state=rolled_back"
 
@@ -568,7 +566,7 @@ def test_a_watch_ends_cleanly_by_a_signal_and_the_rollout_goes_on(quick, number)
     with subprocess.Popen(WATCH, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         said_by(process, "hold (")
         process.send_signal(number)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=120)
         assert process.returncode == 4
     assert "Traceback" not in err
     assert "hold (" in out
@@ -576,21 +574,21 @@ def test_a_watch_ends_cleanly_by_a_signal_and_the_rollout_goes_on(quick, number)
 
 
 def test_in_a_terminal_a_watch_draws_traffic_evidence_and_what_it_waits_for(quick):
+    traffic, evidence = ("requests", "bad"), ("e no worse", "1e+09 (mean)", "latency_ms above p75")
+    expected = [words.encode() for words in ("against v1.0.0: running", *traffic, *evidence, "waits: ")]
     quick.traffic(5)
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (40, 150))
     with subprocess.Popen(WATCH, stderr=theirs, stdout=subprocess.PIPE, text=True) as process:
         os.close(theirs)
-        seen = ""
-        while "waits: " not in seen:
-            seen += os.read(ours, 4096).decode()
+        seen = b""
+        while not all(words in seen for words in expected):
+            seen += os.read(ours, 4096)
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(OSError):
             while os.read(ours, 4096):
                 pass
-        process.wait(timeout=20)
-    for words in ("against v1.0.0: running", "requests", "bad", "e no worse", "1e+09 (mean)", "latency_ms above p75"):
-        assert words in seen
+        assert process.wait(timeout=120) == 4
 
 
 SIGNALLED = """
@@ -613,7 +611,7 @@ with watching._stopped_by_signals() as stopped:
 
 
 def test_a_signal_at_any_moment_ends_the_wait():
-    assert subprocess.run([sys.executable, "-c", SIGNALLED], timeout=120, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", SIGNALLED], timeout=500, check=False).returncode == 0
 
 
 def test_nothing_to_watch_is_an_error(world, capsys):

@@ -18,7 +18,8 @@ from trunkline.operations.rollout.looking import Controller, Look
 def gateway(tmp_path: Path) -> Iterator[gateways.World]:
     """It serves both releases, and its canary has logged nothing: what is logged is simulated."""
     (tmp_path / "gateway").mkdir()
-    with gateways.serving(tmp_path / "gateway", 0.25, "r1", serve__gateway__probe_seconds=0.1) as running:
+    often = {"serve__gateway__probe_seconds": 0.1, "serve__timeouts__connect": 60.0}
+    with gateways.serving(tmp_path / "gateway", 0.25, "r1", **often) as running:
         wait(lambda: up(running, STABLE, "stable") == up(running, CANARY, "canary") == 1)
         yield running
 
@@ -29,6 +30,7 @@ def world(nameless, monkeypatch, gateway) -> rollouts.World:
     path = made.clones[0] / "params.yaml"
     content = yaml.safe_load(path.read_text())
     content["serve"]["gateway"]["listen"] = gateway.url.removeprefix("http://")
+    content["serve"]["timeouts"]["connect"] = 60.0
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     made.settings = params.load(path)
     made.start()

@@ -35,7 +35,7 @@ def url(provider):
 def program(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> ProviderProgram:
     monkeypatch.setenv("LLM_API_KEY", "sk-1")
     params = starter.settings(tmp_path)
-    record = providers.record(url, TASK, key="LLM_API_KEY")
+    record = providers.record(url, TASK, key="LLM_API_KEY", timeout=60.0)
     facts = providers.bundle(tmp_path / "v2.0.0", "v2.0.0", record, TASK)
     manifests = {"v2.0.0": releases.manifest("v2.0.0", "c" * 40, **facts)}
     ports = Ports(params.supervise.ports, lambda port: True)

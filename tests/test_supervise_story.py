@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import NamedTuple
 
 import pytest
@@ -68,10 +68,11 @@ def story(world: Story) -> Iterator[Story]:
     until(world.answers, 300)
     yield world
     for pid in world.running.engines.values():
-        os.kill(pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
     if world.rollout is not None and not world.rollout.over:
         world.trunkline("rollout", "rollback", "--reason", "the test is over")
-    until(lambda: len(world.arms) == 1, 60)
+    until(lambda: len(world.arms) == 1, 300)
 
 
 def plan(story: Story, **changes: object) -> None:
@@ -100,8 +101,8 @@ def test_a_good_release_passes_its_shadow_and_is_promoted_whatever_is_killed_mea
         said, problems = watch.communicate(timeout=300)
         print(said, problems)
         found.pause = CALM
-        until(lambda: story.arms == [BETTER], 60)
-        until(lambda: story.running.engines.keys() == {BETTER}, 120)
+        until(lambda: story.arms == [BETTER], 300)
+        until(lambda: story.running.engines.keys() == {BETTER}, 300)
         time.sleep(2)
     print(Counter((one.status, one.version) for one in found), story.steps)
     assert watch.returncode == cli.EXIT_CODES[Verdict.PASS]
@@ -128,7 +129,7 @@ def test_a_bad_one_is_rolled_back_in_its_shadow_and_no_customer_gets_an_answer_o
 def test_what_serves_is_no_leftover_of_a_killed_run(story):
     (stable,) = story.arms
     before = story.running
-    subprocess.run([sys.executable, "-m", "trunkline", "reap"], cwd=story.folder, check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "trunkline", "reap"], cwd=story.folder, check=True, timeout=300)
     after = story.running
     assert (after.gateway, after.engines[stable]) == (before.gateway, before.engines[stable])
     assert len(after.gateway) == 1
@@ -139,23 +140,23 @@ def test_one_whose_engine_dies_is_rolled_back(story):
     plan(story)
     (stable,) = story.arms
     with clients(lambda unit: story.ask(unit, RIGHT), 2, 0.05) as found:
-        until(lambda: len(found) > 20, 120)
+        until(lambda: len(found) > 20, 300)
         found.pause = CALM
         story.trunkline("rollout", "start", BAD, "--reason", "it was trained on something else")
         until(lambda: story.arms == [stable, BAD], 300)
         found.pause = 0.05
-        until(lambda: any(one.version == BAD and one.status == 200 for one in found), 60)
+        until(lambda: any(one.version == BAD and one.status == 200 for one in found), 300)
         watch = story.begin("rollout", "watch")
-        until(lambda: BAD in watch.stderr.readline(), 60)
+        until(lambda: BAD in watch.stderr.readline(), 300)
         with gone(story):
             os.kill(story.running.engines[BAD], signal.SIGKILL)
-            said, _ = watch.communicate(timeout=120)
+            said, _ = watch.communicate(timeout=300)
         assert watch.returncode == cli.EXIT_CODES[Verdict.FAIL]
         assert "(hard stop): 10 in a row on the canary: error" in said
-        until(lambda: story.arms == [stable], 60)
-        time.sleep(3)  # the gateway looks once a second
+        until(lambda: story.arms == [stable], 300)
+        until(lambda: not story.tries)
         rolled_back = len(found)
-        until(lambda: len(found) > rolled_back + 40, 60)
+        until(lambda: len(found) > rolled_back + 40, 300)
     bad = [one.version for one in found if one.status != 200]
     print(Counter((one.status, one.version) for one in found))
     assert set(bad) == {BAD}
@@ -190,10 +191,10 @@ def tried(story: Story, ask: Callable[[str], Answer], harm: Callable[[], object]
         with harm():
             said, problems = watch.communicate(timeout=300)
         print(said, problems)
-        until(lambda: story.arms == [stable], 60)
-        time.sleep(3)  # the gateway looks once a second
+        until(lambda: story.arms == [stable], 300)
+        until(lambda: not story.tries)
         rolled_back = len(found)
-        until(lambda: len(found) > rolled_back + 20, 120)
+        until(lambda: len(found) > rolled_back + 20, 300)
     assert watch.returncode == cli.EXIT_CODES[Verdict.FAIL]
     assert (story.rollout.state, story.serves) == ("rolled_back", stable)
     assert {one.version for one in found[rolled_back + 4 :]} == {stable}

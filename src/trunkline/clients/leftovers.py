@@ -24,6 +24,8 @@ SUPERVISED_FOR = "TRUNKLINE_SUPERVISED_FOR"
 _PARTIAL = re.compile(r"\..+\.partial-(\d+)")
 _OTHERS = (".git", ".venv", "node_modules")
 RWLOCK = Path(".dvc/tmp/rwlock")
+# One that is killed is gone as soon as this machine gets round to it, however little patience it was worth before.
+_DIES_S = 10.0
 
 
 class Process(NamedTuple):
@@ -53,7 +55,7 @@ def processes(tree: Path) -> list[Process]:
 
 
 def end(process: Process, patience: float) -> bool:
-    """Ask a process to end, kill it after ``patience`` seconds, and return whether it is gone."""
+    """Ask a process to end, kill it after ``patience`` seconds, and return whether it is gone soon after."""
     try:
         handle = os.pidfd_open(process.pid)
     except ProcessLookupError:
@@ -62,9 +64,9 @@ def end(process: Process, patience: float) -> bool:
         # From here on the handle means this process, whoever gets its number next.
         if stat(process.pid).started != process.started:
             return True
-        for how in (signal.SIGTERM, signal.SIGKILL):
+        for how, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, max(patience, _DIES_S))):
             signal.pidfd_send_signal(handle, how)
-            if select.select([handle], [], [], patience)[0]:
+            if select.select([handle], [], [], seconds)[0]:
                 return True
     except ProcessLookupError:
         return True

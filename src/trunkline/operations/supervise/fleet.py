@@ -59,7 +59,8 @@ class Fleet:
         if self.asked is None:
             return
         self._means.manifests.update(self.asked.manifests)
-        served = {version: program.served for version, (program, _) in self._engines.items() if program.served}
+        engines = self._engines.items()
+        served = {version: one.served for version, (one, keeper) in engines if keeper.proved and one.served}
         traffic = routing.route(self._place, self.asked.desired, served, self._traffic)
         if traffic is not None and traffic != self._traffic:
             files.write_text(self._means.folder / commands.TRAFFIC, traffic.text())

@@ -18,13 +18,13 @@ def route(place: Place, desired: Desired, proved: Mapping[str, Served], before: 
     """What the gateway shall do now; None before the first engine was proved.
 
     An arm changes its release only to one whose engine was proved; until then the old one goes on. What a rollout
-    no longer asks for ends at once, without waiting for anything. An engine that was proved and is down keeps its
-    arm: its requests fail, and count.
+    no longer asks for ends at once, without waiting for anything. An engine that has an arm and is down keeps it: its
+    requests fail, and count; it gets no other before it is proved again.
 
     Args:
         place: whose.
         desired: what is asked for.
-        proved: by version: the engines that were proved since they were last started somewhere.
+        proved: by version: the engines that were proved since they were last started.
         before: what the gateway does until now.
     """
     served = _known(place, before) | dict(proved)
