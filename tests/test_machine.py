@@ -39,7 +39,7 @@ def test_a_driver_that_fails_is_an_error_with_its_words(driver):
 
 def test_a_driver_that_hangs_is_an_error(driver, monkeypatch):
     monkeypatch.setattr(machine, "SECONDS", 0.1)
-    driver("exec sleep 5")
+    driver("exec sleep 600")
     with pytest.raises(Error, match="does not answer within"):
         machine.gpus()
 
