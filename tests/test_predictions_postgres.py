@@ -41,6 +41,12 @@ def server():
         yield running
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Nothing is given up because this machine is slow: a server that is stopped refuses at once."""
+    monkeypatch.setattr(connection, "WAIT_S", 60)
+
+
 @pytest.fixture
 def settings(server, tmp_path):
     return logged.settings(tmp_path, database=server.database(f"log{os.getpid()}x{next(_numbers)}"))
@@ -61,8 +67,7 @@ def test_what_was_recorded_is_found_whole(settings):
         assert frame["findings"].to_list() == [["pii@1:0123456789ab"]]
 
 
-def test_the_migrations_make_exactly_the_tables_and_several_may_start_at_once(settings, monkeypatch):
-    monkeypatch.setattr(connection, "WAIT_S", 60)
+def test_the_migrations_make_exactly_the_tables_and_several_may_start_at_once(settings):
     with ThreadPoolExecutor(4) as pool:
         opened = list(pool.map(lambda _: Database(settings.database), range(4)))
     with opened[0].engine.connect() as open_:
@@ -321,8 +326,7 @@ def test_a_job_on_kubernetes_judges_by_it_and_cannot_tell_while_it_is_away(setti
     database.close()
 
 
-def test_of_two_monitors_that_remember_at_once_what_they_asked_neither_is_refused(settings, monkeypatch):
-    monkeypatch.setattr(connection, "WAIT_S", 60)
+def test_of_two_monitors_that_remember_at_once_what_they_asked_neither_is_refused(settings):
     first, second = (Asked(time=f"2026-11-0{day}T00:00:00+00:00", signals=()) for day in (1, 2))
     with predictions.reading(settings) as database, ThreadPoolExecutor() as pool:
         with database.engine.begin() as other:
@@ -330,7 +334,7 @@ def test_of_two_monitors_that_remember_at_once_what_they_asked_neither_is_refuse
             other.execute(row)
             waits = pool.submit(predictions.remember, database, "m@v1.0.0", "production", second)
             wait_for(lambda: waiting(database.engine))
-        waits.result(60)
+        waits.result(120)
         assert predictions.remembered(database, "m@v1.0.0", "production", Asked) == second
 
 
