@@ -57,7 +57,7 @@ def hosting(url: str, **changes: Any) -> dict[str, Any]:
     """The section ``hosted``."""
     price = {"input": 1.0, "output": 2.0}
     pins = ["my card is gone", "why was I charged 12 EUR", "the app shows my old number"]
-    made = {"url": url, "key": None, "usd_per_million": price, "retries": 0, "timeout": 20.0, "concurrent": 8}
+    made = {"url": url, "key": None, "usd_per_million": price, "retries": 0, "timeout": 120.0, "concurrent": 8}
     return made | {"pins": pins, "pinned_tokens": 32} | changes
 
 

@@ -40,11 +40,12 @@ class Browser:
         self._buffer, self._number, self._session = b"", 0, ""
         self.said: list[str] = []
         self.asked: list[str] = []
-        self._loaded = False
+        self._loaded: set[str] = set()
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable")
+        self._call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def __enter__(self) -> Self:
         return self
@@ -58,13 +59,14 @@ class Browser:
 
     def visit(self, path: Path, width: int, scheme: str) -> None:
         """Open a file in a window this wide, with ``light`` or ``dark`` preferred."""
-        self.said, self.asked, self._loaded = [], [], False
+        self.said, self.asked = [], []
         self._call(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
         )
         self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self._call("Page.navigate", url=path.resolve().as_uri())
-        while not self._loaded:
+        # The page that was there before may still be loading.
+        loader = self._call("Page.navigate", url=path.resolve().as_uri())["loaderId"]
+        while loader not in self._loaded:
             self._receive()
 
     def value(self, script: str) -> Any:
@@ -102,8 +104,8 @@ class Browser:
         return message
 
     def _note(self, method: str, told: dict[str, Any]) -> None:
-        if method == "Page.loadEventFired":
-            self._loaded = True
+        if method == "Page.lifecycleEvent" and told["name"] == "load":
+            self._loaded.add(told["loaderId"])
         elif method == "Network.requestWillBeSent":
             self.asked.append(told["request"]["url"])
         elif method == "Log.entryAdded":

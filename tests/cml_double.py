@@ -59,7 +59,9 @@ def main() -> None:
     mode = trouble.read_text() if trouble.exists() else ""
     if mode == "hang":
         sleeper = subprocess.Popen(["sleep", "600"])
-        Path(__file__).with_name("sleeper").write_text(str(sleeper.pid))
+        partial = Path(__file__).with_name("sleeper.partial")
+        partial.write_text(str(sleeper.pid))
+        partial.rename(partial.with_suffix(""))
         sleeper.wait()
     if mode == "crash":
         print(f"TypeError: fetch failed with {os.environ['REPO_TOKEN']}", file=sys.stderr)

@@ -139,10 +139,10 @@ def _add_issue(double: GitHubDouble, actor: Actor, request: Request) -> Answer:
         return wrong or _invalid("Issue", "title", "title wasn't supplied")
     work = double.work
     if work.meeting:
-        work.meeting.wait(10)
+        work.meeting.wait(120)
     row = work.add(actor.login, content["title"], content.get("body"), content.get("labels", []))
     if work.meeting:
-        work.meeting.wait(10)
+        work.meeting.wait(120)
     return Answer(201, row)
 
 

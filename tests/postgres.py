@@ -1,4 +1,4 @@
-"""A real PostgreSQL for one test session: its own cluster in a temporary folder, on a free port of this machine.
+"""A real PostgreSQL for one test session: its own cluster in a temporary folder, on a port of its own.
 
 And the network to it, which may swallow everything without a word.
 """
@@ -11,14 +11,14 @@ import socket
 import subprocess
 import tempfile
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
 import psycopg
 from psycopg import sql
 
-from ports import free_ports
+import ports
 
 USER = "trunkline"
 # Seconds that a start or a stop may take.
@@ -42,7 +42,8 @@ class Postgres:
         self._programs, self._durable = programs_at, durable
         self._folder = Path(tempfile.mkdtemp(prefix="trunkline-postgres-"))
         self._data = self._folder / "data"
-        self.port = free_ports()
+        self._kept = ExitStack()
+        self.port = self._kept.enter_context(ports.kept())
         self._as: list[str] = []
         if os.geteuid() == 0:
             account = pwd.getpwnam("postgres")
@@ -57,6 +58,7 @@ class Postgres:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._kept.close()
         shutil.rmtree(self._folder)
 
     @property

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,7 +58,7 @@ SETTINGS = {
     "gate__floors": {"exact_match": 0.80, "valid_json": 0.90},
     "gate__slice_margin": 0.30,
     "evaluate__max_new_tokens": 32,
-    "serve__timeouts__total": 15.0,
+    "serve__timeouts__total": 60.0,
     "serve__gateway__probe_seconds": 1.0,
     "supervise__poll_seconds": 1.0,
     "rollout__method": "counts",
@@ -67,7 +67,7 @@ SETTINGS = {
     "rollout__horizon_minutes": 30,
     "rollout__poll_seconds": 1,
     "rollout__metrics": {"score": {"kind": "score", "tolerated": 0.0, "margins": [0.1]}},
-    "monitor__hours": 0.004,
+    "monitor__hours": 0.006,
     "monitor__conversations": {"least": 20, "most": 500},
     "monitor__first": 3,
     # How long answers take depends on what else this machine does.
@@ -116,7 +116,7 @@ class World(Supervision):
         starter.inputs(self.work)
         merged.pipeline(self.work)
         starter.write_rows(self.work / "data/raw/2026-07.jsonl", schooled.rows(300))
-        self._settings = {**SETTINGS, **self._places(folder), **providers.params(url), "hosted__timeout": 30.0}
+        self._settings = {**SETTINGS, **self._places(folder), **providers.params(url), "hosted__timeout": 120.0}
         with pr.standing_in(self.work):
             Repo.init(".").close()
         remote = f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {folder / 'storage'}\n"
@@ -164,13 +164,13 @@ class World(Supervision):
         row = self._customers[hash(unit) % len(self._customers)]
         body = {"messages": [{"role": "user", "content": row["message"]}], "user": unit}
         url = f"http://127.0.0.1:{self._port}/v1"
-        answer = requests.post(f"{url}/chat/completions", json=body, timeout=60)
+        answer = requests.post(f"{url}/chat/completions", json=body, timeout=120)
         version = answer.headers.get("x-trunkline-release", "").removeprefix(f"{MODEL}@")
         if not answer.ok:
             return Answer(answer.status_code, version, False)
         right = answer.json()["choices"][0]["message"]["content"] == schooled.answer(row["intent"])
         said = {"prediction": answer.headers["x-trunkline-prediction"], "source": "customer", "score": float(right)}
-        requests.post(f"{url}/feedback", json=said, timeout=60).raise_for_status()
+        requests.post(f"{url}/feedback", json=said, timeout=120).raise_for_status()
         return Answer(answer.status_code, version, right)
 
     def answers(self, version: str) -> bool:
@@ -208,6 +208,24 @@ def monitor() -> tuple[int, dict[str, Signal]]:
     return code, {one.key: one for one in Monitoring.read(Path("reports/monitor.json")).signals}
 
 
+def found_by_monitor(codes: Set[int], measured: Set[str] = frozenset()) -> dict[str, Signal]:
+    """The signals of the first run that ends so; the next is of another moment, in which too few may have asked.
+
+    Args:
+        codes: of the run.
+        measured: signals that are to pass in it.
+    """
+    found: list[dict[str, Signal]] = []
+
+    def look() -> bool:
+        ended, signals = monitor()
+        found.append(signals)
+        return ended in codes and all(signals[key].verdict is Verdict.PASS for key in measured)
+
+    until(look, 300)
+    return found[-1]
+
+
 def alarms(signals: dict[str, Signal]) -> set[str]:
     return {key for key, one in signals.items() if one.verdict is Verdict.FAIL}
 
@@ -237,7 +255,7 @@ def test_a_hosted_release_goes_through_the_whole_loop_until_its_provider_silentl
     # It serves, and another prompt and model meet it in the next pull request.
     merged.clone(world.work.parent / "origin.git", world.folder)
     world.start()
-    until(lambda: world.answers(FIRST), 120)
+    until(lambda: world.answers(FIRST), 300)
     with clients(world.ask, 2, 0.3) as found:
         world.run("trunkline", "pin")
         world.prove(TEMPLATES[1], LATEST)
@@ -246,16 +264,12 @@ def test_a_hosted_release_goes_through_the_whole_loop_until_its_provider_silentl
         world.run("trunkline", "release")
 
         # The monitor looks at what serves: who answers, how well, and for how much.
-        until(lambda: monitor()[0] == 0, 180)
-        _, signals = monitor()
-        assert alarms(signals) == set()
-        for key in (PINS, SCORE, "provider/engine", "provider/request", "cost/usd_per_1000"):
-            assert signals[key].verdict is Verdict.PASS, key
+        found_by_monitor({0}, {PINS, SCORE, "provider/engine", "provider/request", "cost/usd_per_1000"})
 
         # The canary earns its traffic by what customers say.
         world.run("trunkline", "rollout", "start", SECOND, "--reason", "a clearer prompt")
         assert "promote" in world.run("trunkline", "rollout", "watch")
-        until(lambda: world.answers(SECOND), 120)
+        until(lambda: world.answers(SECOND), 300)
         answered = {one for one in found if one.status == 200}
         assert answered == {Answer(200, FIRST, True), Answer(200, SECOND, True)}
     assert alarms(monitor()[1]) == set()
@@ -263,8 +277,7 @@ def test_a_hosted_release_goes_through_the_whole_loop_until_its_provider_silentl
     # The provider gives another model the same name; it answers, in the right form, and nothing but its answers tells.
     world.front.engines[LATEST] = another
     assert world.ask("somebody") == Answer(200, SECOND, False)
-    until(lambda: monitor()[0] == 3, 120)
-    _, signals = monitor()
+    signals = found_by_monitor({3})
     assert alarms(signals) == {PINS, SCORE}
     assert signals[PINS].sentence.startswith(f"Provider moved: {LATEST} was asked the same again")
     assert (signals[PINS].fallback, signals[SCORE].fallback) == (FIRST, FIRST)
@@ -286,8 +299,9 @@ def test_a_hosted_release_goes_through_the_whole_loop_until_its_provider_silentl
     issue = next(issue for issue in work.issues if PINS in issue["title"])
     command = html.unescape(re.search(r"<code>(trunkline rollback .*)</code>", issue["body"])[1])
     assert cli.main(shlex.split(command)[1:]) == 0
-    until(lambda: world.answers(FIRST), 120)
-    until(lambda: not alarms(monitor()[1]), 120)
+    until(lambda: world.answers(FIRST), 300)
+    # Nobody asks any more, so what it costs is not measured.
+    found_by_monitor({0, 4}, {PINS, SCORE})
     assert cli.main(["alert"]) == 0
     assert {issue["state"] for issue in work.issues} == {"closed"}
     assert world.end() == 0

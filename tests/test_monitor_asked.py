@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -176,7 +177,9 @@ def test_a_provider_that_names_another_model_moved_and_another_fingerprint_is_on
 def test_a_provider_that_always_wavered_is_no_alarm(made, provider):
     """Messages whose answer wavers while it is pinned are not pinned, and scores fall and rise alike."""
     drawn, steady = random.Random(5), provider.answer
-    provider.answer = lambda message: monitored.answer("card_lost", drawn.choice(["low", "high"]))
+    # Of each message by itself, in whatever order they come.
+    turns = defaultdict(lambda: itertools.cycle(["low", "high"]))
+    provider.answer = lambda message: monitored.answer("card_lost", next(turns[message]))
     asking.release(made)
     provider.answer = lambda message: monitored.said(steady(message), _Rng(drawn), 0.95)
     for _ in range(3):

@@ -5,7 +5,6 @@ Only times are shortened: how often is looked and how long is waited. promtool f
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -19,11 +18,13 @@ import pytest
 import requests
 import yaml
 
+import ports
+
 DEPLOY = Path(__file__).parent.parent / "deploy/prometheus"
 PROMETHEUS = shutil.which("prometheus")
 # Debian's name, and everybody else's.
 ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
-SECONDS = 60.0
+SECONDS = 120.0
 pytestmark = pytest.mark.skipif(
     PROMETHEUS is None or ALERTMANAGER is None, reason="Debian's packages prometheus and prometheus-alertmanager"
 )
@@ -61,7 +62,8 @@ class Gateway:
                 f"trunkline_engine_up_ratio{{{labels}}} {int(arm not in self.down)}",
                 f"trunkline_queue_requests{{{labels}}} {self.queue}",
             ]
-        return "\n".join(lines) + "\n"
+        # Of numbers with their time, one scrape that takes too long is not the end, as real ones are taken less often.
+        return "".join(f"{line} {time.time_ns() // 10**6}\n" for line in lines)
 
     def told(self, path: str, status: str = "firing") -> dict[tuple[str, str], dict[str, Any]]:
         """The alerts that a receiver was told with this status, by name and arm."""
@@ -114,12 +116,6 @@ def running(folder: Path, *command: str) -> Iterator[None]:
             process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 def until(what: Callable[[], object], why: Callable[[], str]) -> None:
     end = time.monotonic() + SECONDS
     while not what():
@@ -150,8 +146,7 @@ def routes(receivers: int) -> dict[str, Any]:
 def watched(tmp_path) -> Iterator[tuple[Gateway, str]]:
     """A healthy gateway that Prometheus scrapes, and Prometheus' address."""
     gateway = Gateway()
-    with listening(gateway) as port:
-        alertmanager, prometheus = free_port(), free_port()
+    with listening(gateway) as port, ports.kept() as alertmanager, ports.kept() as prometheus:
         configuration = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": ["rules.yaml"],
@@ -165,7 +160,16 @@ def watched(tmp_path) -> Iterator[tuple[Gateway, str]]:
         looking = [str(PROMETHEUS), "--config.file=prometheus.yaml", "--storage.tsdb.path=series"]
         looking += [f"--web.listen-address=127.0.0.1:{prometheus}"]
         with running(tmp_path, *routing), running(tmp_path, *looking):
+            # What is told before it listens is told again after a minute only.
+            until(lambda: ready(f"http://127.0.0.1:{alertmanager}"), lambda: "Alertmanager does not get ready")
             yield gateway, f"http://127.0.0.1:{prometheus}"
+
+
+def ready(address: str) -> bool:
+    try:
+        return requests.get(f"{address}/-/ready", timeout=60).ok
+    except requests.RequestException:
+        return False
 
 
 def asked(address: str, path: str) -> Any:

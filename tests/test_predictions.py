@@ -34,7 +34,7 @@ PARAMS = Path(__file__).parent.parent / "params.yaml"
 def log(tmp_path):
     opened = predictions.Log(logged.settings(tmp_path))
     yield opened
-    opened.close(timeout_s=10)
+    opened.close(timeout_s=60)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_what_was_recorded_is_found_whole(log, database):
     outcome, first, second = logged.ended(assignment), logged.said(assignment), logged.said(assignment, source="judge")
     for record in (assignment, outcome, first, second):
         log.record(record)
-    assert log.flush(10)
+    assert log.flush(60)
     found = database.find(assignment.prediction)
     assert (found.assignment, found.outcome, found.feedback) == (assignment, outcome, (first, second))
     assert not found.erased
@@ -176,7 +176,7 @@ def test_a_hash_needs_a_key_and_hides_what_it_is_of(tmp_path, monkeypatch):
     assignment = logged.assigned(input="SECRET INPUT", customer="SECRET CUSTOMER")
     opened.record(assignment)
     opened.record(logged.ended(assignment, output="SECRET OUTPUT"))
-    assert opened.close(10)
+    assert opened.close(60)
     found = predictions.find(changed, assignment.prediction)
     assert found.assignment.customer == predictions.Kept(changed).text("customer", "SECRET CUSTOMER")
     assert len(found.assignment.input) == 64
@@ -223,10 +223,10 @@ def test_what_the_database_has_is_in_no_spool_any_more(tmp_path):
     for one in mine:
         log.record(one)
         log.record(logged.ended(one, output="MYTEXT"))
-    assert log.flush(20)
+    assert log.flush(60)
     kept = b"".join(path.read_bytes() for path in tmp_path.glob("spool/*"))
     assert (b"MYTEXT" in kept, b"MYNAME" in kept) == (False, False)
-    assert log.close(20)
+    assert log.close(60)
     assert predictions.find(settings, mine[-1].prediction).assignment == mine[-1]
 
 
@@ -235,11 +235,11 @@ def test_nobody_else_on_the_machine_reads_what_customers_wrote(tmp_path):
     try:
         log = predictions.Log(logged.settings(tmp_path))
         log.record(logged.assigned())
-        assert log.flush(20)
+        assert log.flush(60)
         kept = [path for path in tmp_path.rglob("*") if path.is_file()]
         assert {path.name for path in kept} >= {"predictions.sqlite", "predictions.sqlite-wal", "0.spool"}
         assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}
-        assert log.close(20)
+        assert log.close(60)
     finally:
         os.umask(umask)
 
@@ -289,11 +289,11 @@ def test_pruning_deletes_what_is_older_with_all_that_belongs_to_it(database):
 
 def test_a_running_log_prunes_by_itself(tmp_path):
     opened = predictions.Log(logged.settings(tmp_path, keep_days=1))
-    opened.close(10)
+    opened.close(60)
     kept_long = logged.settings(tmp_path)
     with predictions.reading(kept_long) as open_:
         open_.add([logged.assigned() for _ in range(3)])
-    predictions.Log(logged.settings(tmp_path, keep_days=1)).close(10)
+    predictions.Log(logged.settings(tmp_path, keep_days=1)).close(60)
     with predictions.reading(kept_long) as open_:
         assert open_.window(Selection()).is_empty()
 
@@ -357,7 +357,8 @@ def test_a_newer_schema_is_refused_and_nothing_is_changed(tmp_path, database):
         predictions.Log(logged.settings(tmp_path))
 
 
-def test_several_may_migrate_at_once(tmp_path):
+def test_several_may_migrate_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(connection, "WAIT_S", 60)
     url = logged.settings(tmp_path).database
     with ThreadPoolExecutor(4) as pool:
         for opened in pool.map(lambda _: Database(url), range(4)):
@@ -426,7 +427,7 @@ def test_two_gateways_with_many_threads_share_one_database(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(opened.close(20) for opened in logs)
+    assert all(opened.close(60) for opened in logs)
     with predictions.reading(logged.settings(tmp_path)) as open_:
         frame = open_.window(Selection())
     assert frame.height == 300
@@ -484,7 +485,7 @@ def test_the_command_shows_exports_erases_and_prunes(project, in_tmp, capsys):
     first, second = logged.assigned(input="hello\x9b2J\x1b"), logged.assigned(customer="c-2")
     for record in (first, logged.ended(first), logged.said(first), second):
         opened.record(record)
-    assert opened.close(10)
+    assert opened.close(60)
     assert cli.main(["predictions", "show", first.prediction]) == 0
     shown = capsys.readouterr().out
     assert '"release": "m@v1.1.0"' in shown
@@ -525,7 +526,7 @@ def test_a_wrong_command_is_an_error(project, arguments, said, capsys):
 
 
 def test_an_unknown_prediction_is_an_error_of_the_command(project, capsys):
-    predictions.Log(project.serve.log).close(5)
+    predictions.Log(project.serve.log).close(60)
     assert cli.main(["predictions", "show", "nope"]) == 1
     assert "has no prediction nope" in capsys.readouterr().err
 
@@ -624,7 +625,7 @@ def test_a_full_spool_says_so_and_keeps_room_for_outcomes(tmp_path):
 
 def test_a_closed_log_refuses_records(tmp_path):
     log = predictions.Log(logged.settings(tmp_path))
-    assert log.close(10)
+    assert log.close(60)
     with pytest.raises(predictions.Full, match="cannot write the spool"):
         log.record(logged.assigned())
 

@@ -1,9 +1,11 @@
 """Progress: plain lines where there is no terminal."""
 
+from trunkline.clients import progress as module
 from trunkline.clients.progress import Progress
 
 
-def test_plain_lines_say_how_far_and_how_fast(capsys):
+def test_plain_lines_say_how_far_and_how_fast(capsys, monkeypatch):
+    monkeypatch.setattr(module, "_SECONDS", 3600.0)
     progress = Progress("train", 10, "steps")
     progress.update(1, "loss 1.2")
     for done in range(2, 10):

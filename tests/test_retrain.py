@@ -4,7 +4,7 @@ import contextlib
 import json
 import subprocess
 import sys
-import time
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import logged
 import pull_request as pr
 import releases
 import starter
+from github_double import Answer, GitHubDouble, Request
 from labelled import MONTH, PARTITION
 from test_alert import monitored, signal
 from trunkline import cli, params
@@ -305,14 +306,28 @@ def test_a_run_that_ended_anywhere_is_finished_by_the_next(world, place):
     assert len(rows(world)) == 25
 
 
-def test_a_run_that_was_killed_after_its_push_is_finished_by_the_next(world):
+def test_a_run_that_was_killed_after_its_push_is_finished_by_the_next(world, monkeypatch):
     world.label(25)
-    started = subprocess.Popen([sys.executable, "-m", "trunkline", "retrain"], stdout=subprocess.DEVNULL)
-    while world.work.branch(BRANCH) is None:
-        assert started.poll() is None, "it ended before it pushed"
-        time.sleep(0.005)
-    started.kill()
-    started.wait()
+    asked, killed = threading.Event(), threading.Event()
+
+    def answer(double: GitHubDouble, request: Request) -> Answer:
+        if request.method == "POST" and request.path.endswith("/pulls"):
+            asked.set()
+            killed.wait()
+            return Answer(502)
+        return real(double, request)
+
+    real = GitHubDouble.answer
+    with monkeypatch.context() as patch:
+        patch.setattr(GitHubDouble, "answer", answer)
+        started = subprocess.Popen([sys.executable, "-m", "trunkline", "retrain"], stdout=subprocess.DEVNULL)
+        try:
+            assert asked.wait(300)
+        finally:
+            started.kill()
+            started.wait()
+            killed.set()
+    assert (world.work.branch(BRANCH) is not None, world.work.pulls) == (True, [])
     run(world)
     (pull,) = world.work.pulls
     assert [label["name"] for label in pull["labels"]] == ["retrain"]

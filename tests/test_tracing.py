@@ -199,6 +199,7 @@ def test_what_is_left_is_sent_when_the_gateway_ends(monkeypatch, collector, tmp_
 @pytest.mark.parametrize("answers", [False, True], ids=["hangs", "refuses"])
 def test_a_dead_collector_delays_and_fails_nothing(monkeypatch, tmp_path, answers):
     monkeypatch.setattr(serve, "FLUSH_S", 0.5)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "120")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         if answers:
@@ -207,10 +208,10 @@ def test_a_dead_collector_delays_and_fails_nothing(monkeypatch, tmp_path, answer
             for _ in range(20):
                 answer = world.post()
                 assert answer.status_code == 200
-                # The SDK alone would take its ten seconds for each batch.
-                assert world.logged(answer).outcome.latency_ms < 8000
+                # The SDK alone would take its two minutes for each batch, and half a one at the end.
+                assert world.logged(answer).outcome.latency_ms < 20_000
             ended = time.monotonic()
-        assert time.monotonic() - ended < 8
+        assert time.monotonic() - ended < 20
     assert [one.outcome.status for one in rows(world.params)] == [200] * 20
 
 

@@ -12,7 +12,7 @@ class Progress:
     def __init__(self, label: str, total: int, unit: str) -> None:
         self._label, self._total, self._unit = label, total, unit
         self._start = time.monotonic()
-        self._shown = 0.0
+        self._shown = float("-inf")
         self._first: int | None = None
         self._terminal = sys.stderr.isatty()
 
