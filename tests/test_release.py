@@ -859,7 +859,7 @@ os._exit(cli.main(["release"]))
 
 def killed_after(module: ModuleType, name: str) -> int:
     """Run the release in a process that ends, as by `kill -9`, right after a function has returned."""
-    return subprocess.run([sys.executable, "-c", FATAL, module.__name__, name], timeout=300).returncode
+    return subprocess.run([sys.executable, "-c", FATAL, module.__name__, name]).returncode
 
 
 @pytest.fixture
@@ -928,7 +928,7 @@ def test_of_real_processes_on_two_commits_each_commit_has_one_version_and_the_ne
         )
         for folder in (runner, others[0], others[1])
     ]
-    (newer, _), (older, why), (again, _) = [one.communicate(timeout=120) for one in racing]
+    (newer, _), (older, why), (again, _) = [one.communicate() for one in racing]
     assert newer.splitlines()[0] == again.splitlines()[0], "the same commit"
     if racing[1].returncode:
         assert "an older commit gets no newer version" in why
