@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -144,6 +145,22 @@ def test_without_a_branch_or_a_remote_an_amendment_begins_one_here(clones):
     assert branches.at(head, "m.yaml") == b"None"
     assert branches.versions(head, "m.yaml") == [b"None"]
     assert branches.histories(None, "env/", "n.yaml") == {BRANCH: [branches.at(head, "n.yaml")]}
+
+
+def test_a_lock_that_is_held_there_is_waited_for_longer_each_time(clones, monkeypatch):
+    held, pauses = clones[0].parent / f"origin.git/refs/heads/{BRANCH}.lock", []
+    held.parent.mkdir()
+    held.touch()
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 4:
+            held.unlink()
+
+    monkeypatch.setattr(publishing, "time", SimpleNamespace(sleep=pause))
+    assign(change)
+    assert pauses == [0.05, 0.1, 0.2, 0.4]
+    assert on_origin(clones[0]) == "v1"
 
 
 def test_a_race_is_not_run_for_ever(clones, monkeypatch):
