@@ -187,7 +187,7 @@ def killed_in(folder: Path, stage: str) -> bool:
 
 def begin(folder: Path, *options: str) -> subprocess.Popen:
     return subprocess.Popen(
-        ["dvc", "repro", *options], cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ["dvc", *options, "repro"], cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
 
