@@ -55,10 +55,15 @@ def origin(built, tmp_path) -> Path:
     return Path(shutil.copytree(built.origin, tmp_path / "origin.git"))
 
 
+@pytest.fixture(autouse=True)
+def actor(monkeypatch) -> None:
+    """Who decides, also where Git knows nobody."""
+    monkeypatch.setenv("GITHUB_ACTOR", "ada")
+
+
 @pytest.fixture
 def runner(origin, tmp_path, monkeypatch) -> Path:
     """A fresh clone at the second commit, without data, and the current folder."""
-    monkeypatch.setenv("GITHUB_ACTOR", "ada")
     folder = merged.clone(origin, tmp_path / "runner")
     monkeypatch.chdir(folder)
     return folder
@@ -316,7 +321,6 @@ def test_merged_weights_are_released_whole_and_answer_as_base_and_adapter_do(tin
     adapter = test_model.lora(tmp_path / "adapter", tiny_base)
     places = merged.build(tmp_path, tiny_base, adapter, release__weights="merged", evaluate__precision="fp32")
     monkeypatch.chdir(merged.clone(places.origin, tmp_path / "runner"))
-    monkeypatch.setenv("GITHUB_ACTOR", "ada")
     run()
     found = manifest(f"{MODEL}@v0.1.0")
     assert (found.kind, found.base["sha256"]) == ("merged", Base.read(tiny_base / "base.json").sha256)
