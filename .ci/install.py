@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 VENV = ".venv"
 STAMP = os.path.join(VENV, "installed")
@@ -37,16 +38,25 @@ def install():
     if subprocess.call([python, "-m", "venv", VENV]) != 0:
         sys.exit("error: " + python + " cannot make a virtual environment; see above (Debian: install python3-venv)")
     own = os.path.join(VENV, "bin", "python")
-    pip = [own, "-m", "pip", "-qq", "--disable-pip-version-check", "install", "--no-user", "--no-compile"]
-    try:
-        subprocess.check_call([*pip, "--requirement", "requirements.lock"])
-        subprocess.check_call([*pip, "--no-deps", "--no-build-isolation", "--editable", "."])
-    except subprocess.CalledProcessError:
+    pip = [own, "-m", "pip", "-qq", "--disable-pip-version-check", "--timeout", "60"]
+    pip += ["install", "--no-user", "--no-compile"]
+    locked = fetched([*pip, "--requirement", "requirements.lock"])
+    if not locked or subprocess.call([*pip, "--no-deps", "--no-build-isolation", "--editable", "."]) != 0:
         sys.exit("error: pip could not install requirements.lock; see above, and check the package index")
     # On all cores, which pip does not use; what does not compile is nothing that is imported.
     subprocess.call([own, "-m", "compileall", "-qq", "-j", "0", os.path.join(VENV, "lib")])
     with open(STAMP, "w"):
         pass
+
+
+def fetched(command):
+    """Whether a command succeeded, the third time at the latest: pip begins no broken download again."""
+    for pause in (5, 20, None):
+        if subprocess.call(command) == 0:
+            return True
+        if pause is not None:
+            time.sleep(pause)
+    return False
 
 
 if __name__ == "__main__":

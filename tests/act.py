@@ -210,7 +210,7 @@ def begin(clone: Path, origin: Path, home: Path, job: Job) -> tuple[subprocess.P
 def ended(running: subprocess.Popen, home: Path) -> Run:
     """Wait until act has ended, and read what it did."""
     try:
-        code = running.wait(timeout=500)
+        code = running.wait(timeout=1500)
     except subprocess.TimeoutExpired:
         kill(running)
         raise

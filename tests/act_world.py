@@ -63,7 +63,10 @@ PYTHONPATH="${0%/.venv/bin/trunkline}/src" exec INSTALLED "$@"
 # What names a ref that `hold` names waits as long as `hold` is there. Then its refs are noted, a line each.
 PRE_RECEIVE = """#!/bin/sh
 refs=$(cut -d " " -f 3)
-while [ -e hold ] && echo "$refs" | grep -q -f hold; do touch held; sleep 0.02; done
+if [ -e hold ] && echo "$refs" | grep -q -f hold; then
+    touch held
+    while [ -e hold ]; do sleep 0.02; done
+fi
 printf '%s\\n\\n' "$refs" >> pushes
 """
 

@@ -101,7 +101,8 @@ def examples(folder: Path, count: int = 40) -> pl.DataFrame:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Run Git there under a name of its own, whatever the user's configuration says."""
-    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "init.defaultBranch=main"]
-    done = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    """Run Git there under a name of its own, whatever the user's configuration says; it leaves no process behind."""
+    settings = ("user.name=Test", "user.email=test@example.com", "init.defaultBranch=main", "maintenance.auto=false")
+    options = [part for setting in settings for part in ("-c", setting)]
+    done = subprocess.run(["git", *options, *arguments], cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout.strip()

@@ -218,7 +218,7 @@ def killed_at(world: World, push: str) -> None:
     """Release the first merge on a machine that is lost while it pushes such a ref."""
     with world.holding(push) as held:
         running, home = world.begin_release(first(world))
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 1200
         while not held.exists() and running.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         assert held.exists(), (home / "log").read_text()

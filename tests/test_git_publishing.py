@@ -1,8 +1,12 @@
 """An assignment is published whole or not at all, and a lost race is decided anew."""
 
+import contextlib
 import os
 import signal
+import time
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 import starter
@@ -39,6 +43,16 @@ def forked(action) -> int:
         finally:
             os._exit(1)
     return child
+
+
+def its(session: int) -> list[int]:
+    """The processes of a session that still run."""
+    running = []
+    for process in psutil.process_iter(["pid", "status"]):
+        with contextlib.suppress(ProcessLookupError):
+            if process.info["status"] != psutil.STATUS_ZOMBIE and os.getsid(process.pid) == session:
+                running.append(process.pid)
+    return running
 
 
 def on_origin(folder, content: str = "m.yaml") -> str:
@@ -133,6 +147,22 @@ def test_without_a_branch_or_a_remote_an_amendment_begins_one_here(clones):
     assert branches.histories(None, "env/", "n.yaml") == {BRANCH: [branches.at(head, "n.yaml")]}
 
 
+def test_a_lock_that_is_held_there_is_waited_for_longer_each_time(clones, monkeypatch):
+    held, pauses = clones[0].parent / f"origin.git/refs/heads/{BRANCH}.lock", []
+    held.parent.mkdir()
+    held.touch()
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 4:
+            held.unlink()
+
+    monkeypatch.setattr(publishing, "time", SimpleNamespace(sleep=pause))
+    assign(change)
+    assert pauses == [0.05, 0.1, 0.2, 0.4]
+    assert on_origin(clones[0]) == "v1"
+
+
 def test_a_race_is_not_run_for_ever(clones, monkeypatch):
     monkeypatch.setattr(publishing, "TRIES", 2)
 
@@ -191,10 +221,12 @@ def test_a_push_that_is_refused_leaves_nothing_behind(clones):
 def test_killed_before_or_after_the_push_it_is_run_again(clones, hook, seen):
     """Before it nobody sees anything; after it all is there but this clone's tag, which the next look brings."""
     path, pid = clones[0].parent / hook, clones[0].parent / "pid"
-    path.write_text(f"#!/bin/sh\n[ -e {pid} ] || exit 0\nkill -9 $(cat {pid})\nrm {pid}\nexit 1\n")
+    path.write_text(f"#!/bin/sh\n[ -e {pid} ] || exit 0\nkilled=$(cat {pid})\nrm {pid}\nkill -9 $killed\nexit 1\n")
     path.chmod(0o755)
-    child = forked(lambda: (pid.write_text(str(os.getpid())), publish("v1")))
+    child = forked(lambda: (os.setsid(), pid.write_text(str(os.getpid())), publish("v1")))
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    while its(child):
+        time.sleep(0.01)  # Git, which outlives it, is done with the refs
     assert tags.everything() == []
     assert [len(found) for found in [tags.published("origin")] if found] == seen
     assign(change)

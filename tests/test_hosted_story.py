@@ -22,12 +22,12 @@ import gateways
 import github_double
 import github_work
 import merged
+import ports
 import provider as providers
 import pull_request as pr
 import schooled
 import served
 import starter
-import supervised
 import tiny
 from provider import Front
 from supervised import Supervision, clients, until
@@ -105,7 +105,7 @@ class World(Supervision):
     def __init__(self, folder: Path, front: Front, url: str) -> None:
         super().__init__(folder / "machine")
         self.front, self.work = front, folder / "work"
-        self._port = supervised.free_ports()
+        self._port = ports.free_ports()
         self._customers = schooled.rows(240, seed=9)
         self.work.mkdir()
         starter.git(folder, "init", "-q", "--bare", "-b", "main", "origin.git")

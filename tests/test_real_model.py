@@ -6,7 +6,7 @@ from test_story import commit, repro, run, working_copy
 from trunkline.records import Report
 
 # The whole run on one thread, beside other tests.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 
 def test_the_real_model_learns_the_task(tmp_path):

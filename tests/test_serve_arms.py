@@ -13,8 +13,8 @@ import requests
 from aiohttp import web
 
 import gateways
+import ports
 import served
-import supervised
 from gateways import ANSWER, MESSAGE, SALT, World, wait
 from trunkline import assignment, prompts
 from trunkline.clients import files
@@ -181,7 +181,7 @@ def test_another_engine_on_the_port_of_one_that_died_gets_nothing(tmp_path, capl
     engine = gateways.Engine(folder)
     other = gateways.Engine(gateways.bundle(tmp_path, "v1.1.0"))
     # None that a process may be given that asks for any.
-    with served.answering(engine, supervised.free_ports()) as url:
+    with served.answering(engine, ports.free_ports()) as url:
         params = gateways.settings(tmp_path, serve__gateway__probe_seconds=14.0)
         single = params.serve.engines["stable"].model_copy(update={"url": url})
         engines = {"stable": single, "canary": single}

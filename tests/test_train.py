@@ -265,22 +265,29 @@ def start(command: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_killed_run_goes_on_and_ends_byte_for_byte_the_same(here, in_tmp):
-    long = starter.settings(in_tmp, **QUICK | {"train__epochs": 10, "train__checkpoint_seconds": 1.0e-6})
+def killed_on_the_way() -> bool:
+    """Kill a run a moment after its first checkpoint; False where it was over before."""
     killed = start([sys.executable, "-m", "trunkline", "train"])
-    deadline = time.monotonic() + 240
-    while not checkpoint.PATH.exists() and time.monotonic() < deadline:
+    while not checkpoint.PATH.exists() and killed.poll() is None:
         time.sleep(0.01)
     time.sleep(0.2)
     killed.kill()
-    assert killed.wait() == -signal.SIGKILL
-    assert not Path("models/candidate").exists()
+    _, said = killed.communicate()
+    assert killed.returncode in (0, -signal.SIGKILL), said
+    return killed.returncode != 0 and not Path("models/candidate").exists()
+
+
+def test_a_killed_run_goes_on_and_ends_byte_for_byte_the_same(here, in_tmp):
+    long = starter.settings(in_tmp, **QUICK | {"train__epochs": 10, "train__checkpoint_seconds": 1.0e-6})
+    while not killed_on_the_way():
+        shutil.rmtree("models/candidate")
+        checkpoint.remove()
     again = start([sys.executable, "-m", "trunkline", "train"])
     _, said = again.communicate()
     assert again.returncode == 0, said
     assert "going on after step" in said, said
     done = int(re.search(r"going on after step (\d+)", said)[1])
-    assert 1 <= done < 60
+    assert 1 <= done <= 60
     assert Report.read(Path("reports/train.json")).metrics["steps"] == 60
     resumed, curve = candidate(), Path("reports/train/plots/metrics/loss.tsv").read_bytes()
     train.run(long)

@@ -5,6 +5,7 @@ decision.
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -16,6 +17,8 @@ from trunkline.records.release import Amendment, Change, Tag
 
 # Of those who race, one gets through each time: this many others may be faster.
 TRIES = 10
+# Who holds a lock has not got through yet, and may be slow: those who wait for it look less and less often.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _TAGS = "refs/tags/"
 Made = TypeVar("Made")
 
@@ -85,7 +88,9 @@ def head(branch: str) -> str | None:
 def _until_won(attempt: Callable[[str | None], Made]) -> Made:
     remote = tags.origin()
     lost: Rejected | None = None
-    for _ in range(TRIES):
+    for trial in range(TRIES):
+        if trial:
+            time.sleep(min(_FIRST_PAUSE * 2 ** (trial - 1), _LONGEST_PAUSE))
         try:
             return attempt(remote)
         except Rejected as rejected:
