@@ -138,6 +138,8 @@ class Story(Supervision):
             "serve__timeouts__total": 25.0,
             "supervise__ports": {"first": port + 1, "last": port + 9},
             "supervise__poll_seconds": 1.0,
+            # So long that a rollout decides on an engine that hangs before it is started again.
+            "supervise__silent_seconds": 120.0,
             # So long that the next rollout of the same release finds its engine running.
             "supervise__grace_seconds": 25.0,
         }
