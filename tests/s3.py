@@ -11,13 +11,17 @@ BUCKET = "trunkline"
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """Its address, until the block ends."""
+    """Its address, until the block ends; it is empty at first."""
+    import requests
     from moto.server import ThreadedMotoServer
 
     running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
+    address = "http://{}:{}".format(*running.get_host_and_port())
     try:
-        yield "http://{}:{}".format(*running.get_host_and_port())
+        # All servers of a process have the same buckets: those of an earlier test, of another file perhaps.
+        requests.post(f"{address}/moto-api/reset", timeout=60).raise_for_status()
+        yield address
     finally:
         running.stop()
 
