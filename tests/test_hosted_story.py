@@ -231,7 +231,6 @@ def alarms(signals: dict[str, Signal]) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
 def test_a_hosted_release_goes_through_the_whole_loop_until_its_provider_silently_changes_the_model(
     world, double, output, monkeypatch
 ):

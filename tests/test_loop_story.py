@@ -23,7 +23,7 @@ from trunkline.records.monitoring import Monitoring
 from trunkline.records.rollout import Rollout
 from trunkline.verdict import Verdict
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.slow
 BEFORE, AFTER = 5, 3  # days without and with the new product
 
 

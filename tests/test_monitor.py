@@ -335,7 +335,7 @@ def test_the_first_windows_are_compared_with_for_longer_than_the_log_keeps_them(
     for key in ("serving/errors", "serving/latency", "provider/engine"):
         assert signals[key] == there[key]
         assert there[key].verdict is Verdict.FAIL
-    assert "c-1" not in json.dumps([one.text() for one in kept()]), "nobody is named"
+    assert not re.search(r"\bc-\d+\b", json.dumps([one.text() for one in kept()])), "nobody is named"
     change(folder, "  hours: 24\n", "  hours: 12\n")
     assert monitor(7)[1]["serving/latency"].verdict is Verdict.INCONCLUSIVE, "other windows than were kept"
 
