@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import ports
 import starter
 from hub_double import TOKEN, Double
 from trunkline.clients import files
@@ -165,9 +165,8 @@ def command(folder: Path) -> subprocess.Popen[str]:
 
 
 def test_the_command_ends_soon_where_no_hub_answers(in_tmp, published, monkeypatch):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
-        monkeypatch.setenv("HF_ENDPOINT", f"http://user:{TOKEN}@127.0.0.1:{closed.getsockname()[1]}")
+    with ports.kept() as nobodys:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://user:{TOKEN}@127.0.0.1:{nobodys}")
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         use(in_tmp, published)
         running = command(in_tmp)

@@ -15,8 +15,9 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ports
 from served import answering
-from trunkline.clients import engines, listening
+from trunkline.clients import engines
 from trunkline.clients.engines import Engine, http
 from trunkline.clients.engines.stops import Stops
 from trunkline.errors import Error
@@ -431,9 +432,8 @@ def test_bytes_that_are_no_http_are_one_failure(answer, kind):
 
 
 def test_nobody_there_is_disconnected_for_every_question():
-    # Somebody has the port, and does not listen there.
-    with listening.listen("127.0.0.1", 0) as place:
-        url = f"http://127.0.0.1:{place.getsockname()[1]}"
+    with ports.kept() as nobodys:
+        url = f"http://127.0.0.1:{nobodys}"
         for kind in ("openai", "tgi", "embedded"):
             for ask in ("health", "identity"):
                 with pytest.raises(Failure, match="cannot reach 127.0.0.1") as caught:

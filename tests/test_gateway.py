@@ -6,8 +6,9 @@ import pytest
 from aiohttp import web
 
 import gateways
+import ports
 import served
-from trunkline.clients import gateway, listening
+from trunkline.clients import gateway
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,6 @@ def test_what_answers_nothing_or_no_metrics_tells_none():
         assert gateway.metrics(url, 60) is None
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert gateway.metrics(f"http://127.0.0.1:{silent.getsockname()[1]}", 0.1) is None
-    with listening.listen("127.0.0.1", 0) as nobody:
-        assert gateway.metrics(f"http://127.0.0.1:{nobody.getsockname()[1]}", 10) is None
+    with ports.kept() as nobodys:
+        assert gateway.metrics(f"http://127.0.0.1:{nobodys}", 10) is None
     assert gateway.metrics("http://:80:", 1) is None

@@ -1,12 +1,12 @@
 """The Hub's client against a double of it: whole and right files, or one clear Error; bounded patience."""
 
-import socket
 import time
 from pathlib import Path
 
 import pytest
 
 import hub_double
+import ports
 from hub_double import TOKEN
 from trunkline.clients import hub as client
 from trunkline.errors import Error
@@ -153,9 +153,8 @@ def test_a_dead_or_silent_hub_is_given_up_within_a_minute(hub, commit, monkeypat
         start = time.monotonic()
         assert "does not answer (timed out)" in refused(commit).problem
         assert time.monotonic() - start < 60
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
+    with ports.kept() as nobodys:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{nobodys}")
         assert "does not answer ([Errno 111] Connection refused)" in refused(commit).problem
 
 

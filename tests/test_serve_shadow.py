@@ -11,9 +11,10 @@ import pytest
 import requests
 
 import gateways
+import ports
 import rollout_logs
 from gateways import ANSWER, MESSAGE, SALT, World, wait
-from trunkline.clients import listening, predictions
+from trunkline.clients import predictions
 from trunkline.operations.serve import mirroring, routing
 from trunkline.records.prediction import Prediction, Selection
 from trunkline.records.traffic import Mirror
@@ -163,8 +164,7 @@ def test_a_hanging_canary_delays_nobody_what_comes_meanwhile_is_dropped_and_a_dr
 def test_a_canary_that_fails_or_is_gone_is_told_of_the_canary_alone(tmp_path, fails, error):
     with shadowed(tmp_path) as world, contextlib.ExitStack() as stack:
         if fails == "gone":
-            # A port that somebody has, who does not listen there.
-            url = "http://{}:{}".format(*stack.enter_context(listening.listen("127.0.0.1", 0)).getsockname())
+            url = f"http://127.0.0.1:{stack.enter_context(ports.kept())}"
             canary = world.split(0.0).canary
             assert canary is not None
             world.split(0.0, canary=canary.model_copy(update={"url": url}), shadow=Mirror(share=1.0, at_once=4))
